@@ -1,0 +1,12 @@
+// From the command line's --device and --dtype to LibTorch's. Loads libtorch_cuda.so at run time for cuda, and only then.
+#pragma once
+#include <string>
+
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
+namespace me2::nn {
+c10::Device open_device(const std::string& name);  // "cpu", "cuda", "cuda:N"; Exit::unavailable with the reason when there is no GPU
+c10::ScalarType parse_dtype(const std::string& name);  // "f32", "bf16", "f16"
+void set_threads(int threads);
+}  // namespace me2::nn

@@ -1,0 +1,79 @@
+#include "weights/state_dict.h"
+
+#include <filesystem>
+
+#include <ATen/ATen.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "weights/safetensors.h"
+
+namespace me2::weights {
+
+StateDict::StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config)
+    : path_(std::move(path)), entries_(std::make_shared<Entries>(std::move(entries))), config_(std::move(config)) {}
+
+StateDict StateDict::open(const std::string& path) {
+  namespace fs = std::filesystem;
+  if (!fs::exists(path)) throw missing_error("{}: no such model", path);
+  if (fs::is_directory(path)) {
+    std::shared_ptr<const Json> config;
+    if (const auto file = fs::path(path) / "config.json"; fs::exists(file)) config = std::make_shared<Json>(read_json_file(file));
+    if (const auto file = fs::path(path) / "model.safetensors"; fs::exists(file)) return {path, read_safetensors(file), config};
+    throw data_error("{}: no model.safetensors in this folder", path);
+  }
+  return {path, read_safetensors(path), nullptr};
+}
+
+StateDict StateDict::from_tensors(std::map<std::string, at::Tensor> tensors) {
+  Entries entries;
+  for (auto& [name, tensor] : tensors)
+    entries[name] = {tensor.sizes().vec(), tensor.scalar_type(), [tensor] { return tensor; }};
+  return {"memory", std::move(entries), nullptr};
+}
+
+std::vector<std::string> StateDict::names() const {
+  std::vector<std::string> out;
+  for (const auto& [name, entry] : *entries_) out.push_back(name);
+  return out;
+}
+
+bool StateDict::has(const std::string& name) const { return entries_->contains(name); }
+
+bool StateDict::has_prefix(const std::string& prefix) const {
+  const auto it = entries_->lower_bound(prefix);
+  return it != entries_->end() && it->first.starts_with(prefix);
+}
+
+namespace {
+const StateDict::Entry& find(const StateDict::Entries& entries, const std::string& path, const std::string& name) {
+  const auto it = entries.find(name);
+  if (it == entries.end()) throw data_error("{}: tensor {} is missing", path, name);
+  return it->second;
+}
+}  // namespace
+
+std::vector<std::int64_t> StateDict::shape(const std::string& name) const { return find(*entries_, path_, name).shape; }
+at::ScalarType StateDict::dtype(const std::string& name) const { return find(*entries_, path_, name).dtype; }
+at::Tensor StateDict::get(const std::string& name) const { return find(*entries_, path_, name).load(); }
+
+StateDict StateDict::sub(const std::string& prefix) const {
+  Entries out;
+  for (auto it = entries_->lower_bound(prefix); it != entries_->end() && it->first.starts_with(prefix); ++it)
+    out[it->first.substr(prefix.size())] = it->second;
+  return {path_, std::move(out), config_};
+}
+
+StateDict StateDict::without_prefix(const std::string& prefix) const {
+  Entries out;
+  for (const auto& [name, entry] : *entries_) out[name.starts_with(prefix) ? name.substr(prefix.size()) : name] = entry;
+  return {path_, std::move(out), config_};
+}
+
+const Json& StateDict::config() const {
+  static const Json none = Json::object();
+  return config_ ? *config_ : none;
+}
+
+}  // namespace me2::weights
