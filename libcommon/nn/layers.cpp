@@ -5,7 +5,9 @@
 namespace me2::nn {
 
 Linear::Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias)
-    : weight(s.param("weight", {out, in}, Init::fan_in(in))), bias(with_bias ? s.param("bias", {out}, Init::fan_in(in)) : at::Tensor()) {}
+    : Linear(s, in, out, with_bias, Init::fan_in(in), Init::fan_in(in)) {}
+Linear::Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias, const Init& weight_init, const Init& bias_init)
+    : weight(s.param("weight", {out, in}, weight_init)), bias(with_bias ? s.param("bias", {out}, bias_init) : at::Tensor()) {}
 at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias.defined() ? std::optional(bias) : std::nullopt); }
 
 LayerNorm::LayerNorm(const Scope& s, std::int64_t width, double eps)
@@ -25,7 +27,7 @@ at::Tensor Conv2d::operator()(const at::Tensor& x) const {
   return at::conv2d(x, weight, bias.defined() ? std::optional(bias) : std::nullopt, stride, padding, 1, groups);
 }
 
-Embedding::Embedding(const Scope& s, std::int64_t rows, std::int64_t width) : weight(s.param("weight", {rows, width}, Init::normal(1))) {}
+Embedding::Embedding(const Scope& s, std::int64_t rows, std::int64_t width, const Init& init) : weight(s.param("weight", {rows, width}, init)) {}
 at::Tensor Embedding::operator()(const at::Tensor& ids) const { return at::embedding(weight, ids); }
 
 }  // namespace me2::nn

@@ -8,7 +8,8 @@ namespace me2::nn {
 
 struct Linear {  // x [..., in] -> [..., out]
   at::Tensor weight, bias;
-  Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias = true);
+  Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias = true);  // starts as PyTorch's
+  Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias, const Init& weight_init, const Init& bias_init);
   at::Tensor operator()(const at::Tensor& x) const;
 };
 
@@ -37,7 +38,7 @@ struct Conv2d {  // x [B, in, H, W] -> [B, out, H', W']
 
 struct Embedding {  // ids [...] int64 -> [..., width]
   at::Tensor weight;
-  Embedding(const Scope& s, std::int64_t rows, std::int64_t width);
+  Embedding(const Scope& s, std::int64_t rows, std::int64_t width, const Init& init = Init::normal(1));
   at::Tensor operator()(const at::Tensor& ids) const;
 };
 
