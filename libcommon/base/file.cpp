@@ -56,29 +56,48 @@ std::string read_file(const std::string& path) {
   return content;
 }
 
-void write_file_atomic(const std::string& path, std::string_view content) {
-  const std::string temporary = fmt::format("{}.{}.tmp", path, ::getpid());
-  const auto give_up = [&](const char* step) {
-    const int reason = errno;
-    ::unlink(temporary.c_str());
-    return io_error("{}: {} failed: {}", path, step, std::strerror(reason));
-  };
-  {
-    const Descriptor file(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (file.get() < 0) {
-      const int reason = errno;
-      throw Error(reason == ENOSPC || reason == EDQUOT || reason == EIO ? Exit::io : Exit::cant_create,
-                  fmt::format("{}: cannot create: {}", path, std::strerror(reason)));
-    }
-    for (std::size_t done = 0; done < content.size();) {
-      const ssize_t n = ::write(file.get(), content.data() + done, content.size() - done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) throw give_up("write");
-      done += static_cast<std::size_t>(n);
-    }
-    if (::fsync(file.get()) != 0) throw give_up("fsync");
+AtomicWriter::AtomicWriter(const std::string& path) : path_(path), temporary_(fmt::format("{}.{}.tmp", path, ::getpid())) {
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (descriptor_ >= 0) return;
+  const int reason = errno;
+  throw Error(reason == ENOSPC || reason == EDQUOT || reason == EIO ? Exit::io : Exit::cant_create,
+              fmt::format("{}: cannot create: {}", path, std::strerror(reason)));
+}
+
+AtomicWriter::~AtomicWriter() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void AtomicWriter::fail(const char* step) { throw io_error("{}: {} failed: {}", path_, step, std::strerror(errno)); }
+
+void AtomicWriter::write(const void* data, std::size_t size) {
+  for (const char* at = static_cast<const char*>(data); size > 0;) {
+    const ssize_t n = ::write(descriptor_, at, size);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail("write");
+    at += n;
+    size -= static_cast<std::size_t>(n);
   }
-  if (::rename(temporary.c_str(), path.c_str()) != 0) throw give_up("rename");
+}
+
+void AtomicWriter::commit() {
+  if (::fsync(descriptor_) != 0) fail("fsync");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename");
+  ::close(descriptor_);
+  descriptor_ = -1;
+}
+
+void write_file_atomic(const std::string& path, std::string_view content) {
+  AtomicWriter file(path);
+  file.write(content.data(), content.size());
+  file.commit();
+}
+
+void sync_directory(const std::string& path) {
+  const Descriptor folder(path, O_RDONLY | O_DIRECTORY);
+  if (folder.get() >= 0) ::fsync(folder.get());  // some file systems refuse fsync of a folder: nothing more can be done there
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {

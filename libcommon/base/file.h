@@ -15,6 +15,24 @@ std::string read_file(const std::string& path);
 // Temporary file, fsync, rename: readers see the old content or the new, never a part. Exit::io with path and reason on failure.
 void write_file_atomic(const std::string& path, std::string_view content);
 
+// The same for content that comes in pieces: nothing appears under `path` before commit(); without it nothing is left behind.
+class AtomicWriter {
+ public:
+  explicit AtomicWriter(const std::string& path);  // Exit::cant_create, or Exit::io when the disk is full
+  ~AtomicWriter();
+  AtomicWriter(const AtomicWriter&) = delete;
+  AtomicWriter& operator=(const AtomicWriter&) = delete;
+  void write(const void* data, std::size_t size);  // Exit::io with path and reason
+  void commit();                                   // fsync, rename
+
+ private:
+  [[noreturn]] void fail(const char* step);
+  std::string path_, temporary_;
+  int descriptor_ = -1;
+};
+
+void sync_directory(const std::string& path);  // fsync of a folder, so that a rename in it survives a power cut
+
 // A file mapped read-only for the life of the object (shared: copies keep it mapped).
 class MappedFile {
  public:

@@ -1,12 +1,13 @@
 #include "weights/state_dict.h"
 
+#include <cstring>
 #include <filesystem>
 
 #include <ATen/ATen.h>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/json.h"
+#include "weights/model_dir.h"
 #include "weights/safetensors.h"
 
 namespace me2::weights {
@@ -17,13 +18,17 @@ StateDict::StateDict(std::string path, Entries entries, std::shared_ptr<const Js
 StateDict StateDict::open(const std::string& path) {
   namespace fs = std::filesystem;
   if (!fs::exists(path)) throw missing_error("{}: no such model", path);
-  if (fs::is_directory(path)) {
-    std::shared_ptr<const Json> config;
-    if (const auto file = fs::path(path) / "config.json"; fs::exists(file)) config = std::make_shared<Json>(read_json_file(file));
-    if (const auto file = fs::path(path) / "model.safetensors"; fs::exists(file)) return {path, read_safetensors(file), config};
-    throw data_error("{}: no model.safetensors in this folder", path);
-  }
+  if (fs::is_directory(path)) return open_model_dir(path);
   return {path, read_safetensors(path), nullptr};
+}
+
+at::Tensor tensor_over(const std::byte* bytes, const std::vector<std::int64_t>& shape, at::ScalarType dtype, std::shared_ptr<const std::byte[]> owner) {
+  const auto options = at::TensorOptions().dtype(dtype);
+  if (reinterpret_cast<std::uintptr_t>(bytes) % c10::elementSize(dtype) == 0)
+    return at::from_blob(const_cast<std::byte*>(bytes), shape, [owner = std::move(owner)](void*) {}, options);
+  at::Tensor copy = at::empty(shape, options);
+  if (copy.nbytes() > 0) std::memcpy(copy.mutable_data_ptr(), bytes, copy.nbytes());
+  return copy;
 }
 
 StateDict StateDict::from_tensors(std::map<std::string, at::Tensor> tensors) {

@@ -2,6 +2,7 @@
 // when it is asked for. Recognised: model directory (config.json + model.safetensors, or its sharded index), .safetensors,
 // torch zip and legacy .pth/.pt/.ckpt, DeepSpeed ZeRO directory. Pickles are parsed by an allow-list machine, never run.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -49,10 +50,16 @@ class StateDict {
   std::shared_ptr<const Json> config_;
 };
 
+// A tensor over mapped bytes that `owner` keeps alive: no copy, unless the bytes are not aligned for the type.
+at::Tensor tensor_over(const std::byte* bytes, const std::vector<std::int64_t>& shape, at::ScalarType dtype, std::shared_ptr<const std::byte[]> owner);
+
+// Streams tensor by tensor into a temporary file, fsync, rename.
 void save_safetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
                       const std::map<std::string, std::string>& metadata = {});
 
-// config.json + model.safetensors (sharded with an index above 5 GB), written to a temporary folder and renamed.
-void save_model_dir(const std::string& path, const Json& config, const std::map<std::string, at::Tensor>& tensors);
+// config.json + model.safetensors (shards with an index above `shard_bytes`), written to a temporary folder and renamed; a model
+// directory that is there is exchanged for the new one. Exit::cant_create when `path` is something else.
+void save_model_dir(const std::string& path, const Json& config, const std::map<std::string, at::Tensor>& tensors,
+                    std::int64_t shard_bytes = 5'000'000'000);
 
 }  // namespace me2::weights
