@@ -1,0 +1,18 @@
+// Signals as a flag: SIGTERM, SIGINT, SIGHUP and SIGUSR1 (SLURM's warning) ask for an orderly stop. Whoever writes in units polls
+// stop_requested() between them and leaves with Exit::temp_fail; the same signal again, a second later, ends the process at once.
+// SIGPIPE is ignored: a reader that went away shows as EPIPE on the write, and cli/main.cpp then leaves quietly with 141.
+#pragma once
+#include <string>
+
+namespace me2 {
+
+void watch_signals();   // once, at the start of main
+bool stop_requested();  // a signal came
+std::string stop_signal_name();  // "SIGTERM"; empty when none came
+void request_stop(int signal);   // as if the signal had come (tests, and threads that must end the run)
+void clear_stop();               // forgets it (tests)
+
+// Throws Exit::temp_fail ("stopped by SIGTERM") when a signal came: for loops that have nothing half-written.
+void check_stop();
+
+}  // namespace me2
