@@ -1,0 +1,106 @@
+#include "train/ridge_fit.h"
+
+#include <ATen/ATen.h>
+
+#include "support/golden.h"
+
+namespace me2::train {
+namespace {
+
+// Golden case "ridge_closed_form": numpy SVD, checked against scikit-learn's Ridge and RidgeCV and brute-force refits.
+TEST(RidgeFit, EqualsTheGoldenInPrimalAndDualForm) {
+  ME2_NEEDS_GOLDEN("ridge_closed_form");
+  const test::Golden g("ridge_closed_form");
+  const at::Tensor alphas = g.in("alphas");
+  const auto near = [&](const std::string& name, const at::Tensor& got) {
+    const at::Tensor want = g.out(name);
+    ASSERT_EQ(want.sizes(), got.sizes()) << name;
+    const double worst = ((want - got).abs() / want.abs().clamp_min(1)).max().item<double>();
+    EXPECT_LE(worst, 1e-8) << name;
+  };
+  for (const std::string shape : {"tall", "wide"})
+    for (const bool intercept : {true, false}) {
+      const std::string p = shape + (intercept ? "." : ".nointercept_");
+      const at::Tensor x = g.in(shape + ".x"), y = g.in(shape + ".y");
+      const RidgeSolver solver(x, intercept, at::kDouble, 5);  // blocks smaller than the data
+      EXPECT_EQ(solver.dual(), shape == "wide");
+      const auto targets = solver.project(y);
+      std::vector<at::Tensor> coef, constant, prediction, loo, mse, gcv, r2;
+      std::vector<double> df;
+      for (std::int64_t a = 0; a < alphas.size(0); ++a) {
+        const double alpha = alphas[a].item<double>();
+        const auto fit = solver.solve(targets, alphas.narrow(0, a, 1));
+        coef.push_back(fit.weight);
+        constant.push_back(fit.intercept);
+        prediction.push_back(g.in(shape + ".x_test").mm(fit.weight) + fit.intercept);
+        loo.push_back(solver.leave_one_out(targets, alpha));
+        mse.push_back(solver.leave_one_out_mse(targets, alpha));
+        gcv.push_back(solver.gcv(targets, alpha));
+        r2.push_back(solver.k_fold_r2(y, alpha, 3));
+        df.push_back(solver.degrees_of_freedom(alpha));
+      }
+      near(p + "coef", at::stack(coef));
+      near(p + "intercept", at::stack(constant));
+      near(p + "prediction", at::stack(prediction));
+      near(p + "loo_prediction", at::stack(loo));
+      near(p + "loo_mse", at::stack(mse));
+      near(p + "gcv", at::stack(gcv));
+      near(p + "cv3_r2", at::stack(r2));
+      near(p + "degrees_of_freedom", at::tensor(df, at::kDouble));
+      const auto choose = [&](AlphaBy by) {
+        RidgeOptions options{std::vector<double>(alphas.data_ptr<double>(), alphas.data_ptr<double>() + alphas.size(0)), intercept, by};
+        options.per_target = true;
+        options.block = 2;
+        return fit_ridge(x, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+      };
+      near(p + "best_alpha_loo", choose(AlphaBy::leave_one_out).alpha);
+      const auto by_gcv = choose(AlphaBy::gcv);
+      near(p + "best_alpha_gcv", by_gcv.alpha);
+      // the chosen alphas' weights, assembled target by target
+      for (std::int64_t t = 0; t < y.size(1); ++t) {
+        const auto a = (alphas == by_gcv.alpha[t]).nonzero()[0][0].item<std::int64_t>();
+        EXPECT_LE((g.out(p + "coef")[a].select(1, t) - by_gcv.weight[t]).abs().max().item<double>(), 1e-5);
+      }
+    }
+}
+
+TEST(RidgeFit, OneAlphaForAllTargetsMinimisesTheMeanScore) {
+  at::manual_seed(1);
+  const at::Tensor x = at::randn({30, 50}), y = x.narrow(1, 0, 7) + at::randn({30, 7});
+  RidgeOptions options{{0.1, 10, 1000}};
+  const auto shared = fit_ridge(x, 7, [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+  EXPECT_EQ(shared.alpha.min().item<double>(), shared.alpha.max().item<double>());
+  EXPECT_EQ(shared.alpha[0].item<double>(), options.alphas[shared.score.argmin().item<std::int64_t>()]);
+  // brute force: refit without each trial
+  const double alpha = shared.alpha[0].item<double>();
+  double sum = 0;
+  for (std::int64_t i = 0; i < 30; ++i) {
+    const at::Tensor keep = at::cat({at::arange(0, i), at::arange(i + 1, 30)});
+    const RidgeSolver without(x.index_select(0, keep));
+    const auto fit = without.solve(without.project(y.index_select(0, keep)), at::tensor({alpha}, at::kDouble));
+    sum += (x[i].to(at::kDouble).unsqueeze(0).mm(fit.weight).squeeze(0) + fit.intercept - y[i]).square().mean().item<double>();
+  }
+  EXPECT_NEAR(shared.score.min().item<double>(), sum / 30, 1e-9);
+}
+
+TEST(RidgeFit, Float32IsCloseToFloat64) {
+  at::manual_seed(2);
+  const at::Tensor x = at::randn({60, 200}), y = x.narrow(1, 0, 5) * 0.5 + at::randn({60, 5}) * 0.1;
+  const auto fit = [&](at::ScalarType dtype) {
+    RidgeOptions options{{1, 30}};
+    options.dtype = dtype;
+    return fit_ridge(x, 5, [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+  };
+  const auto f32 = fit(at::kFloat), f64 = fit(at::kDouble);
+  EXPECT_LE((f32.weight - f64.weight).abs().max().item<double>(), 1e-5);
+  EXPECT_NEAR(f32.r2, f64.r2, 1e-5);
+}
+
+TEST(RidgeFit, RefusesAnAlphaOfZeroAndNoTrials) {
+  const auto none = [](auto, auto) { return at::zeros({2, 1}); };
+  EXPECT_THROW(fit_ridge(at::zeros({2, 3}), 1, none, {{0.0}}), std::exception);
+  EXPECT_THROW(RidgeSolver(at::zeros({0, 3})), std::exception);
+}
+
+}  // namespace
+}  // namespace me2::train
