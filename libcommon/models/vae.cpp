@@ -1,6 +1,7 @@
 #include "models/vae.h"
 
 #include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
 
 #include "base/error.h"
 #include "base/json.h"

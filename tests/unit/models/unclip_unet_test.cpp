@@ -1,5 +1,6 @@
 #include "models/unclip_unet.h"
 
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "support/golden.h"

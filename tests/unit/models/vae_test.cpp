@@ -1,5 +1,6 @@
 #include "models/vae.h"
 
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "models/vector_suffix.h"
