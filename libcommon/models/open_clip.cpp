@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "vision/resize.h"
 
 namespace me2::models {
 namespace {
@@ -171,6 +172,11 @@ OpenClipText::Output OpenClipText::operator()(const at::Tensor& ids) const {
   out.last = h;
   out.pooled = at::matmul(ln_final(h).index({at::arange(ids.size(0), ids.options()), ids.argmax(-1)}), text_projection);
   return out;
+}
+
+at::Tensor clip_pixels(const at::Tensor& images, std::int64_t size, bool squeeze) {
+  const auto resized = vision::kornia_resize_bicubic(images, size, size);
+  return vision::normalize(squeeze ? (resized + 1) / 2 : resized, vision::kClipMean, vision::kClipStd);
 }
 
 }  // namespace me2::models

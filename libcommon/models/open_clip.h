@@ -76,4 +76,10 @@ struct OpenClipText {
   Output operator()(const at::Tensor& ids) const;  // ids [B, L] int64
 };
 
+// What the official FrozenOpenCLIPImageEmbedder does to images in [0, 1] before the tower: kornia's resize to size x size (only
+// where the size differs), (x + 1) / 2, CLIP mean and deviation. f32 [B, 3, H, W] -> [B, 3, size, size].
+// Fidelity: (x + 1) / 2 expects images in [-1, 1] but MindEye2 feeds [0, 1]; every published token was made like this.
+// `squeeze` false leaves that step out: the right scaling, for models trained with it.
+at::Tensor clip_pixels(const at::Tensor& images, std::int64_t size, bool squeeze);
+
 }  // namespace me2::models

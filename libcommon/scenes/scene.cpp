@@ -77,10 +77,10 @@ void draw_object(const SceneObject& object, int side, std::uint8_t mark, std::ve
   }
 }
 
-SceneObject draw_object_parameters(Draws& draws, double smallest, double largest) {
+SceneObject draw_object_parameters(Random& draws, double smallest, double largest) {
   SceneObject object;
-  object.category = static_cast<int>(draws.below(static_cast<std::int64_t>(kCategories.size())));
-  object.colour = static_cast<int>(draws.below(static_cast<std::int64_t>(kColours.size())));
+  object.category = static_cast<int>(draws.below(kCategories.size()));
+  object.colour = static_cast<int>(draws.below(kColours.size()));
   object.radius = draws.uniform(smallest, largest);
   object.x = draws.uniform(object.radius + .02, .98 - object.radius);
   object.y = draws.uniform(object.radius + .02, .98 - object.radius);
@@ -96,9 +96,9 @@ std::span<const std::string> colour_names() { return kColours; }
 std::span<const std::string> background_names() { return kBackgrounds; }
 
 Scene draw_scene(std::uint64_t seed, std::int64_t index) {
-  Draws draws(seed, "scene", static_cast<std::uint64_t>(index));
+  Random draws = stream(seed, "scene", static_cast<std::uint64_t>(index));
   Scene scene;
-  scene.background = static_cast<int>(draws.below(static_cast<std::int64_t>(kBackgrounds.size())));
+  scene.background = static_cast<int>(draws.below(kBackgrounds.size()));
   scene.phase = draws.uniform();
   scene.horizon = draws.uniform(.35, .65);
   scene.tint = draws.uniform(-.06, .06);
@@ -132,7 +132,7 @@ Picture render(const Scene& scene, int side) {
 }
 
 std::vector<std::string> captions(const Scene& scene, std::uint64_t seed, std::int64_t index) {
-  Draws draws(seed, "caption", static_cast<std::uint64_t>(index));
+  Random draws = stream(seed, "caption", static_cast<std::uint64_t>(index));
   static const std::vector<std::string> places{"in front of a blue sky", "on green grass", "on the water", "before a brick wall",
                                                "on a checkered floor", "on the sand", "under the night sky", "in the snow"};
   static const std::vector<std::string> others{"in the sky", "in the grass", "over the water", "against the wall",

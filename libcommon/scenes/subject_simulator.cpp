@@ -86,7 +86,7 @@ ImageFeatures image_features(const Scene& scene, const Picture& picture, int sid
       ++map;
     }
   const auto s = attributes(scene);
-  Draws draws(seed, "semantic axes");
+  Random draws = stream(seed, "semantic axes");
   f.axes.assign(kAxes, 0);
   for (const double value : s)
     for (int k = 0; k < kAxes; ++k) f.axes[static_cast<std::size_t>(k)] += static_cast<float>(.5 * value * 2 * draws.normal());
@@ -112,20 +112,18 @@ SubjectSimulator::SubjectSimulator(const SimulationOptions& options, int subject
   std::vector<std::int32_t> own;
   for (std::int64_t i = 0; i < o.own_images(); ++i)
     for (int k = 0; k < o.repeats; ++k) own.push_back(static_cast<std::int32_t>(own_first + i));
-  Draws order(o.seed, "trial order", subject_key);
-  order.shuffle(own);
+  stream(o.seed, "trial order", subject_key).shuffle(std::span(own));
   own.resize(static_cast<std::size_t>(o.sessions) * o.trials_per_session);
   std::vector<std::int32_t> common;
   for (std::int32_t i = 0; i < shared; ++i)
     for (int k = 0; k < o.shared_repeats; ++k) common.push_back(i);
-  Draws common_order(o.seed, "shared trial order");  // NSD shows the shared images at the same positions to everyone
-  common_order.shuffle(common);
+  stream(o.seed, "shared trial order").shuffle(std::span(common));  // NSD shows the shared images to everyone at the same places
   std::vector<int> shown(static_cast<std::size_t>(o.images()), 0);
   for (int session = 1; session <= o.sessions; ++session) {
     std::vector<std::int32_t> here(own.begin() + (session - 1) * o.trials_per_session, own.begin() + session * o.trials_per_session);
     const auto begin = common.size() * static_cast<std::size_t>(session - 1) / o.sessions, end = common.size() * static_cast<std::size_t>(session) / o.sessions;
     here.insert(here.end(), common.begin() + static_cast<std::ptrdiff_t>(begin), common.begin() + static_cast<std::ptrdiff_t>(end));
-    Draws(o.seed, "session order", subject_key * 1000 + static_cast<std::uint64_t>(session)).shuffle(here);
+    stream(o.seed, "session order", subject_key * 1000 + static_cast<std::uint64_t>(session)).shuffle(std::span(here));
     for (std::size_t i = 0; i < here.size(); ++i) {
       const auto image = here[i];
       trials_.push_back({image, static_cast<std::int16_t>(session), static_cast<std::int16_t>(1 + i * kRuns / here.size()),
@@ -139,7 +137,7 @@ SubjectSimulator::SubjectSimulator(const SimulationOptions& options, int subject
   tuning_.resize(static_cast<std::size_t>(voxels_));
   sources_.resize(static_cast<std::size_t>(voxels_) * kSources);
   for (int v = 0; v < voxels_; ++v) {
-    Draws draws(o.seed, "voxel", subject_key * 1000000 + static_cast<std::uint64_t>(v));
+    Random draws = stream(o.seed, "voxel", subject_key * 1000000 + static_cast<std::uint64_t>(v));
     auto& t = tuning_[static_cast<std::size_t>(v)];
     t.mix = v < voxels_ / 2 ? .93 : .35;  // early visual cortex first, higher areas after
     t.x = draws.uniform(0, kGrid), t.y = draws.uniform(0, kGrid), t.sigma = draws.uniform(.8, 3);
@@ -157,7 +155,7 @@ SubjectSimulator::SubjectSimulator(const SimulationOptions& options, int subject
         }
     }
     for (auto& w : t.semantic) w = draws.uniform() < .35 ? static_cast<float>(draws.normal()) : 0.f;
-    rho_.push_back(std::clamp(draws.beta(1.3, 3.6), .01, .8));
+    rho_.push_back(std::clamp(beta(draws, 1.3, 3.6), .01, .8));
     double norm = 0;
     for (int k = 0; k < kSources; ++k) {
       auto& w = sources_[static_cast<std::size_t>(v) * kSources + k];
@@ -200,24 +198,22 @@ void SubjectSimulator::betas(std::int64_t first, std::int64_t count, float* out)
   const auto V = static_cast<std::size_t>(voxels_);
   const double independent = std::sqrt(1 - kSharedNoise * kSharedNoise);
   int offset_session = 0;
-  std::vector<float> offset(V, 0.f);
+  std::vector<float> offset(V), noise(V + kSources);
   for (std::int64_t t = first; t < first + count; ++t) {
     const auto& trial = trials_.at(static_cast<std::size_t>(t));
     const auto image = static_cast<std::size_t>(std::lower_bound(image_rows_.begin(), image_rows_.end(), trial.stimulus) - image_rows_.begin());
     if (trial.session != offset_session) {
-      Draws draws(options_.seed, "session offset", static_cast<std::uint64_t>(subject_) * 1000 + static_cast<std::uint64_t>(trial.session));
-      for (auto& d : offset) d = static_cast<float>(kSessionOffset * draws.normal());
+      fill_normal(offset, {options_.seed, "simulate session", trial.session, static_cast<std::uint32_t>(subject_)});
       offset_session = trial.session;
     }
-    Draws draws(options_.seed, "trial noise", static_cast<std::uint64_t>(subject_) * 10000000 + static_cast<std::uint64_t>(t));
-    std::array<double, kSources> g{};
-    for (auto& value : g) value = draws.normal();
+    fill_normal(noise, {options_.seed, "simulate trial", t, static_cast<std::uint32_t>(subject_)});
+    const float* g = noise.data() + V;
     float* row = out + static_cast<std::size_t>(t - first) * V;
     for (std::size_t v = 0; v < V; ++v) {
       double shared = 0;
       for (std::size_t k = 0; k < kSources; ++k) shared += sources_[v * kSources + k] * g[k];
-      const double noise = kSharedNoise * shared + independent * draws.normal();
-      row[v] = static_cast<float>(std::sqrt(rho_[v]) * response_[image * V + v] + std::sqrt(1 - rho_[v]) * noise) + offset[v];
+      const double added = kSharedNoise * shared + independent * noise[v];
+      row[v] = static_cast<float>(std::sqrt(rho_[v]) * response_[image * V + v] + std::sqrt(1 - rho_[v]) * added + kSessionOffset * offset[v]);
     }
   }
 }

@@ -20,12 +20,14 @@ TEST(OpenClipVision, EqualsTheReference) {
   const OpenClipVision tower(scope, OpenClipVisionConfig::detect(scope, g.config));
   loader.finish();
   c10::InferenceMode guard;
-  const auto mean = at::tensor({0.48145466, 0.4578275, 0.40821073}).to(at::kFloat).view({3, 1, 1});
-  const auto sd = at::tensor({0.26862954, 0.26130258, 0.27577711}).to(at::kFloat).view({3, 1, 1});
-  const auto x = ((g.in("image_a_u8").to(at::kFloat) / 255 + 1) / 2 - mean) / sd;  // 224 x 224: no resize
-  const auto out = tower(x);
-  g.expect("tokens_a", out.tokens, tolerance(g));
-  g.expect("pooled_a", out.pooled, tolerance(g));
+  for (const std::string image : {"a", "b", "c"}) {  // 224 x 224; shrunk from 300 x 260; enlarged from 96 x 130
+    const auto x = clip_pixels(g.in("image_" + image + "_u8").to(at::kFloat) / 255, tower.config.image_size, true);
+    using at::indexing::Slice;
+    g.expect("preprocessed_" + image + "_stride8", x.index({Slice(), Slice(), Slice(0, at::nullopt, 8), Slice(0, at::nullopt, 8)}), tolerance(g));
+    const auto out = tower(x);
+    g.expect("tokens_" + image, out.tokens, tolerance(g));
+    g.expect("pooled_" + image, out.pooled, tolerance(g));
+  }
 }
 
 TEST(OpenClipText, EqualsTheReference) {
