@@ -25,14 +25,15 @@ Init Init::fan_in(std::int64_t fan_in) { return uniform(1.0 / std::sqrt(static_c
 Loader::Loader(weights::StateDict dict, at::ScalarType dtype, at::Device device, bool trainable)
     : dict_(std::move(dict)), dtype_(dtype), device_(device), trainable_(trainable) {}
 
-at::Tensor Loader::param(const std::string& name, const Shape& shape, const Init&, bool buffer) {
+at::Tensor Loader::param(const std::string& name, const Shape& shape, const Init& init, bool buffer) {
   if (!dict_.has(name))
     throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), name, fmt::join(shape, ", "));
   const Shape found = dict_.shape(name);
   if (found != shape)
     throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), name, fmt::join(found, ", "), fmt::join(shape, ", "));
   at::Tensor tensor = dict_.get(name);
-  const at::ScalarType to = tensor.is_floating_point() ? dtype_ : tensor.scalar_type();
+  const bool keep_wide = buffer || init.wide;
+  const at::ScalarType to = !tensor.is_floating_point() ? tensor.scalar_type() : keep_wide ? at::promoteTypes(dtype_, at::kFloat) : dtype_;
   if (trainable_)
     tensor = tensor.to(at::TensorOptions().dtype(to).device(device_), /*non_blocking=*/false, /*copy=*/true);
   else

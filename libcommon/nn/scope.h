@@ -19,8 +19,10 @@ using Shape = std::vector<std::int64_t>;
 struct Init {  // how a parameter starts when it is not loaded
   enum class Kind { zeros, ones, uniform, normal } kind = Kind::zeros;
   double scale = 0;  // half-width of the uniform, deviation of the normal
-  static Init zeros() { return {Kind::zeros, 0}; }
-  static Init ones() { return {Kind::ones, 0}; }
+  bool wide = false;  // a loader never narrows it below float: gains of norms that run in float beside half-precision products
+  Init in_float() const { Init copy = *this; copy.wide = true; return copy; }
+  static Init zeros() { return {Kind::zeros}; }
+  static Init ones() { return {Kind::ones}; }
   static Init uniform(double half_width) { return {Kind::uniform, half_width}; }
   static Init normal(double deviation) { return {Kind::normal, deviation}; }
   static Init fan_in(std::int64_t fan_in);  // PyTorch's default for Linear and Conv: uniform(1/sqrt(fan_in))
@@ -45,7 +47,7 @@ class ParamSource {
   std::vector<Named> made_;
 };
 
-// From a checkpoint, cast to `dtype` on `device`. f32 on the CPU from an f32 file aliases the mapped file: nothing is copied.
+// From a checkpoint, cast to `dtype` on `device`; buffers and Init::in_float() parameters are not narrowed below float. f32 on the CPU from an f32 file aliases the mapped file: nothing is copied.
 class Loader : public ParamSource {
  public:
   Loader(weights::StateDict dict, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU, bool trainable = false);

@@ -1,0 +1,14 @@
+#include "nn/dropout.h"
+
+#include <ATen/ATen.h>
+
+namespace me2::nn {
+
+at::Tensor dropout(const at::Tensor& x, double p, const Training* training) {
+  if (!training || p <= 0) return x;
+  // The mask is an ordinary constant of the graph, so its gradient is that of the product.
+  const at::Tensor mask = at::empty(x.sizes(), x.options().requires_grad(false)).bernoulli_(1 - p, training->generator).div_(1 - p);
+  return x * mask;
+}
+
+}  // namespace me2::nn

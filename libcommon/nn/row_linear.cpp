@@ -1,0 +1,123 @@
+#include "nn/row_linear.h"
+
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+
+namespace me2::nn {
+namespace {
+
+constexpr int kLanes = 16;    // partial sums of one dot product, added up at its end in a fixed order
+constexpr int kOutputs = 4;   // weight rows in flight
+constexpr int kRows = 6;      // input rows in flight: 24 accumulators fit 32 vector registers
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+typedef std::uint32_t Words __attribute__((vector_size(4 * kLanes)));
+typedef std::uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+
+#define ME2_INLINE inline __attribute__((always_inline))
+
+ME2_INLINE void load(Lanes& to, const float* from) { std::memcpy(&to, from, sizeof to); }
+ME2_INLINE void load(Lanes& to, const c10::BFloat16* from) {
+  Halves bits;
+  std::memcpy(&bits, from, sizeof bits);
+  const Words words = __builtin_convertvector(bits, Words) << 16;  // bfloat16 is the upper half of a float
+  std::memcpy(&to, &words, sizeof to);
+}
+ME2_INLINE float value(float v) { return v; }
+ME2_INLINE float value(c10::BFloat16 v) { return static_cast<float>(v); }
+
+// y[r, o] for R rows of x and O rows of w. Each of the R * O sums is made in the same order whatever R and O are.
+template <int R, int O, class W>
+ME2_INLINE void tile(const float* x, std::int64_t in, const W* w, const float* bias, float* y, std::int64_t out) {
+  Lanes sum[R][O] = {};
+  std::int64_t k = 0;
+  for (; k + kLanes <= in; k += kLanes) {
+    Lanes weights[O];
+    for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
+    for (int r = 0; r < R; ++r) {
+      Lanes values;
+      load(values, x + r * in + k);
+      for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int o = 0; o < O; ++o) {
+      float tail = 0;
+      for (std::int64_t j = k; j < in; ++j) tail += x[r * in + j] * value(w[o * in + j]);
+      float lanes[kLanes];
+      std::memcpy(lanes, &sum[r][o], sizeof lanes);
+      for (int width = kLanes / 2; width > 0; width /= 2)
+        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+      y[r * out + o] = lanes[0] + tail + (bias ? bias[o] : 0);
+    }
+}
+
+template <int O, class W>
+ME2_INLINE void tile_rows(const float* x, std::int64_t rows, std::int64_t in, const W* w, const float* bias, float* y, std::int64_t out) {
+  std::int64_t r = 0;
+  for (; r + kRows <= rows; r += kRows) tile<kRows, O>(x + r * in, in, w, bias, y + r * out, out);
+  for (; r + 2 <= rows; r += 2) tile<2, O>(x + r * in, in, w, bias, y + r * out, out);
+  for (; r < rows; ++r) tile<1, O>(x + r * in, in, w, bias, y + r * out, out);
+}
+
+// Outputs first..last of all rows.
+template <class W>
+ME2_INLINE void outputs(const float* x, std::int64_t rows, std::int64_t in, const W* w, const float* bias, float* y, std::int64_t out,
+                        std::int64_t first, std::int64_t last) {
+  std::int64_t o = first;
+  for (; o + kOutputs <= last; o += kOutputs) tile_rows<kOutputs>(x, rows, in, w + o * in, bias ? bias + o : nullptr, y + o, out);
+  for (; o < last; ++o) tile_rows<1>(x, rows, in, w + o * in, bias ? bias + o : nullptr, y + o, out);
+}
+
+template <class W>
+using Kernel = void (*)(const float*, std::int64_t, std::int64_t, const W*, const float*, float*, std::int64_t, std::int64_t, std::int64_t);
+
+#define ME2_KERNEL(name, target_attribute)                                                                                       \
+  template <class W>                                                                                                             \
+  target_attribute void name(const float* x, std::int64_t rows, std::int64_t in, const W* w, const float* bias, float* y,        \
+                             std::int64_t out, std::int64_t first, std::int64_t last) {                                          \
+    outputs(x, rows, in, w, bias, y, out, first, last);                                                                          \
+  }
+ME2_KERNEL(kernel_portable, )
+#if defined(__x86_64__)
+ME2_KERNEL(kernel_avx2, __attribute__((target("avx2,fma"))))
+ME2_KERNEL(kernel_avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512"))))
+#endif
+
+template <class W>
+Kernel<W> choose() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return kernel_avx512<W>;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernel_avx2<W>;
+#endif
+  return kernel_portable<W>;
+}
+
+template <class W>
+void run(const at::Tensor& x, const at::Tensor& weight, const float* bias, at::Tensor y) {
+  static const Kernel<W> kernel = choose<W>();
+  const float* xs = x.const_data_ptr<float>();
+  const W* ws = weight.const_data_ptr<W>();
+  float* ys = y.mutable_data_ptr<float>();
+  const std::int64_t rows = x.size(0), in = x.size(1), out = weight.size(0);
+  at::parallel_for(0, out, 256, [&](std::int64_t first, std::int64_t last) { kernel(xs, rows, in, ws, bias, ys, out, first, last); });
+}
+
+}  // namespace
+
+at::Tensor row_linear(const at::Tensor& input, const Linear& linear) {
+  const c10::NoGradGuard no_graph;
+  const at::Tensor& weight = linear.weight;
+  if (!weight.is_cpu()) return linear(input.to(weight.scalar_type())).to(at::kFloat);
+  const at::Tensor x = input.to(at::kFloat).contiguous();
+  const at::Tensor bias = linear.bias.defined() ? linear.bias.to(at::kFloat).contiguous() : at::Tensor();
+  const float* b = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
+  at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
+  if (weight.scalar_type() == at::kBFloat16) run<c10::BFloat16>(x, weight.contiguous(), b, y);
+  else run<float>(x, weight.to(at::kFloat).contiguous(), b, y);
+  return y;
+}
+
+}  // namespace me2::nn

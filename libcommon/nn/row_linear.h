@@ -1,0 +1,14 @@
+// A linear layer whose rows do not know each other: the bytes of y[i] depend on x[i] and the weights only, not on how many rows
+// are computed together, so batch size, order and shard cannot change a result. Library matrix products do not promise that:
+// they pick another kernel, with another order of summation, for another number of rows.
+//
+// It streams the weights once per call, which is what bounds a layer of 425,984 x 4,096; bfloat16 weights halve the stream.
+#pragma once
+#include "nn/layers.h"
+
+namespace me2::nn {
+
+// x [B, in] float -> y [B, out] float, whatever the dtype of the weights (f32, bf16, f16). No graph is recorded.
+at::Tensor row_linear(const at::Tensor& x, const Linear& linear);
+
+}  // namespace me2::nn
