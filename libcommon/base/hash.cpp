@@ -17,8 +17,7 @@ namespace me2 {
 namespace {
 
 constexpr std::size_t kBlock = std::size_t{1} << 20;
-constexpr off_t kWhole = off_t{64} << 20;  // larger files are sampled by quick_digest
-constexpr int kSamples = 256;
+constexpr std::size_t kSamples = 256;  // of quick_digest, shared out among a folder's files
 constexpr std::size_t kSample = 64 << 10;
 
 class Reader {
@@ -49,14 +48,16 @@ class Reader {
   off_t size_ = 0;
 };
 
-std::string hash_file(const std::string& path, bool sampled) {
+// `samples` blocks spread over the file when it is larger than they are; 0: all of it.
+std::string hash_file(const std::string& path, std::size_t samples) {
   const Reader file(path);
   Sha256 hash;
   std::vector<char> block(kBlock);
-  if (sampled && file.size() > kWhole) {
+  if (samples > 0 && static_cast<std::size_t>(file.size()) > samples * kSample) {
     hash.update(fmt::format("{} bytes, sampled\n", file.size()));
-    for (int i = 0; i < kSamples; ++i) {
-      const off_t at = (file.size() - static_cast<off_t>(kSample)) / (kSamples - 1) * i;
+    for (std::size_t i = 0; i < samples; ++i) {  // the middles of `samples` equal parts
+      const auto part = static_cast<std::size_t>(file.size()) / samples;
+      const auto at = static_cast<off_t>(part * i + (part - kSample) / 2);
       hash.update(std::string_view(block.data(), file.read(at, block.data(), kSample)));
     }
     return hash.hex();
@@ -72,15 +73,16 @@ std::string hash_file(const std::string& path, bool sampled) {
 std::string hash_path(const std::string& path, bool sampled) {
   namespace fs = std::filesystem;
   std::error_code none;
-  if (!fs::is_directory(path, none)) return hash_file(path, sampled);
+  if (!fs::is_directory(path, none)) return hash_file(path, sampled ? kSamples : 0);
   std::vector<std::string> files;
   for (fs::recursive_directory_iterator it(path, none), end; it != end; it.increment(none)) {
     if (none) throw io_error("{}: {}", path, none.message());
     if (it->is_regular_file(none)) files.push_back(fs::path(it->path()).lexically_relative(path).string());
   }
   std::sort(files.begin(), files.end());
+  const std::size_t samples = sampled ? std::max<std::size_t>(1, kSamples / std::max<std::size_t>(1, files.size())) : 0;
   Sha256 hash;
-  for (const auto& file : files) hash.update(fmt::format("{}  {}\n", hash_file(path + "/" + file, sampled), file));
+  for (const auto& file : files) hash.update(fmt::format("{}  {}\n", hash_file(path + "/" + file, samples), file));
   return hash.hex();
 }
 

@@ -27,8 +27,8 @@ std::string sha256(std::string_view bytes);
 // bytewise by path (what `sha256sum` over the sorted relative paths prints, hashed again). Exit::no_input, Exit::io.
 std::string sha256_path(const std::string& path);
 
-// A cheap stand-in for telling two large inputs apart: as sha256_path, but of a file over 64 MiB only its size and 256 blocks of
-// 64 KiB spread over it. Depends on the content alone, not on times or names outside.
+// A cheap stand-in for telling two large inputs apart: as sha256_path, but of at most 16 MiB in 256 blocks spread over the file, or
+// over the folder's files (each gives its size and at least one block). Depends on content and names inside, not on times.
 std::string quick_digest(const std::string& path);
 
 }  // namespace me2

@@ -2,11 +2,13 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
+#include <cstdlib>
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/version.h"
+#include "cli/stdout.h"
 
 namespace me2 {
 template <>
@@ -15,9 +17,8 @@ const EnumNames<cli::DTypeOption>& enum_names() {
   return names;
 }
 template <>
-const EnumNames<cli::ProgressOption>& enum_names() {
-  static const EnumNames<cli::ProgressOption> names{
-      {cli::ProgressOption::automatic, "auto"}, {cli::ProgressOption::always, "always"}, {cli::ProgressOption::never, "never"}};
+const EnumNames<ProgressMode>& enum_names() {
+  static const EnumNames<ProgressMode> names{{ProgressMode::automatic, "auto"}, {ProgressMode::always, "always"}, {ProgressMode::never, "never"}};
   return names;
 }
 template <>
@@ -33,33 +34,23 @@ void CommonOptions::describe(Describe& d) {
   d.option("--device", device, "cpu, cuda or cuda:N");
   d.option("--dtype", dtype, "arithmetic of the networks");
   d.option("--batch-size", batch_size, "samples at once (0: the verb's default)");
-  d.option("--threads", threads, "processor threads (0: all this process may use)");
+  d.option("--threads", threads, "processor threads (0: SLURM_CPUS_PER_TASK, else all this process may use)");
   d.option("--seed", seed, "of every random draw");
-  d.option("--shard", shard, "I/N: write the I-th of N parts of the output");
+  d.option("--shard", shard, "I/N: write only the I-th of N parts of the output");
   d.option("--resume", resume, "continue an interrupted run of the same configuration");
   d.option("--overwrite", overwrite, "replace an existing output");
-  d.option("--dry-run", dry_run, "check the inputs and print shapes, sizes and estimates; do no work");
+  d.option("--dry-run", dry_run, "check the inputs, print shapes, sizes and estimates, do no work");
   d.option("--json", json, "print results as JSON");
   d.option("--zarr-format", zarr_format, "2 or 3: the format of the stores written");
-  d.option("--progress", progress, "progress on stderr");
+  d.option("--progress", progress, "progress on stderr; auto: not with --quiet");
   d.option("--log-format", log_format, "form of the log on stderr");
   d.option("--quiet,-q", quiet, "errors only");
   d.option("--verbose,-v", verbose, "more detail in the log");
 }
 
-Run::Run(std::string tool, std::string verb, CommonOptions options, const Describe* described)
-    : tool_(std::move(tool)), verb_(std::move(verb)), options_(std::move(options)), described_(described),
-      started_(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()) {}
+namespace {
 
-int Run::threads() const {
-  if (options_.threads > 0) return options_.threads;
-  if (const char* slurm = std::getenv("SLURM_CPUS_PER_TASK")) return std::max(1, std::atoi(slurm));
-  cpu_set_t set;
-  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
-Shard Run::shard() const {
-  const auto& text = options_.shard;
+Shard parse_shard(const std::string& text) {
   const auto slash = text.find('/');
   if (slash == std::string::npos) throw usage_error("--shard: I/N expected, \"{}\" given", text);
   const Shard shard{described::Value<int>::parse("--shard", text.substr(0, slash)),
@@ -69,17 +60,39 @@ Shard Run::shard() const {
   return shard;
 }
 
-Json Run::provenance() const {
-  Json record{{"tool", tool_}, {"verb", verb_}, {"version", ME2_VERSION}};
-  Json& arguments = record["options"] = Json::object();
-  for (const auto& item : described_->items()) {
-    const auto values = item.get();
-    arguments[item.name] = item.repeated ? Json(values) : values.empty() ? Json() : Json(values.front());
-  }
-  record["seed"] = options_.seed;
-  record["device"] = options_.device;
-  record["started"] = started_;
-  return record;
+bool is_device(std::string_view name) {
+  if (name == "cpu" || name == "cuda") return true;
+  return name.starts_with("cuda:") && name.size() > 5 && name.size() < 8 &&
+         std::all_of(name.begin() + 5, name.end(), [](char c) { return c >= '0' && c <= '9'; });
 }
+
+}  // namespace
+
+void CommonOptions::check() const {
+  parse_shard(shard);
+  if (!is_device(device)) throw usage_error("--device: cpu, cuda or cuda:N expected, \"{}\" given", device);
+  if (batch_size < 0) throw usage_error("--batch-size: a number from 0 expected, {} given", batch_size);
+  if (threads < 0) throw usage_error("--threads: a number from 0 expected, {} given", threads);
+  if (zarr_format != 2 && zarr_format != 3) throw usage_error("--zarr-format: 2 or 3 expected, {} given", zarr_format);
+  if (resume && overwrite) throw usage_error("--resume and --overwrite: one keeps what the other deletes");
+  if (quiet && verbose) throw usage_error("--quiet and --verbose exclude each other");
+}
+
+Run::Run(std::string tool, std::string verb, CommonOptions options, const Describe* described)
+    : tool_(std::move(tool)), verb_(std::move(verb)), options_(std::move(options)), described_(described),
+      started_(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()) {}
+Run::~Run() = default;
+
+int Run::threads() const {
+  if (options_.threads > 0) return options_.threads;
+  if (const char* slurm = std::getenv("SLURM_CPUS_PER_TASK"))
+    if (const int cpus = std::atoi(slurm); cpus > 0) return cpus;
+  cpu_set_t set;
+  return ::sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+Shard Run::shard() const { return parse_shard(options_.shard); }
+
+void Run::print(std::string_view text) const { write_stdout(text); }
 
 }  // namespace me2::cli

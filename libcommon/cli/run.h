@@ -2,16 +2,28 @@
 // Torch-free, so that me2-preprocess starts without LibTorch; nn/device.h turns device and dtype into LibTorch's.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/describe.h"
 #include "base/json_fwd.h"
+#include "base/log.h"
+#include "base/progress.h"
+#include "cli/plan.h"
+
+namespace me2::store {
+struct WriteOptions;
+}
 
 namespace me2::cli {
 
+class Paths;
+
 enum class DTypeOption { f32, bf16, f16 };
-enum class ProgressOption { automatic, always, never };
+using ProgressOption = ProgressMode;
 enum class LogFormat { text, json };
 
 struct Shard {  // this process writes part `index` (1-based) of `count`
@@ -36,11 +48,13 @@ struct CommonOptions {
   bool quiet = false;
   bool verbose = false;
   void describe(Describe& d);
+  void check() const;  // Exit::usage
 };
 
 class Run {
  public:
   Run(std::string tool, std::string verb, CommonOptions options, const Describe* described);
+  ~Run();
 
   const CommonOptions& options() const { return options_; }
   const std::string& tool() const { return tool_; }
@@ -49,17 +63,41 @@ class Run {
   int batch_size(int default_size) const { return options_.batch_size > 0 ? options_.batch_size : default_size; }
   int threads() const;
   Shard shard() const;
-  bool dry_run() const { return options_.dry_run; }
 
-  // The provenance record of this run as it stands (tool, version, every option with its value, seed, device, dtype,
-  // inputs with digests, host library versions, start time). Store and report writers embed it.
+  // --dry-run: `if (run.dry_run()) { run.plan().array(...); return; }` after the inputs were opened and checked.
+  bool dry_run() const { return options_.dry_run; }
+  Plan& plan() { return plan_; }
+
+  // A progress bar of `total` steps, as --progress and --log-format say; ends when the object does.
+  Progress progress(const std::string& label, std::int64_t total) const { return Progress(label, total); }
+
+  // How a store is to be written: resume, overwrite, shard, format, and the digest of what decides its bytes.
+  store::WriteOptions write_options() const;
+
+  // A result for stdout, checked: a full disk or closed stdout is Exit::io, a reader that left ends the run quietly.
+  void print(std::string_view text) const;
+
+  // Hash of what decides the bytes written: tool, verb, the verb's options, content of inputs and models (base/hash.h
+  // quick_digest), seed, dtype, kind of device. Not of paths, threads, batch size or shard.
+  std::string config_digest() const;
+
+  // The provenance record of this run as it stands, for stores (attribute `me2`) and reports; docs/stores.md lists its fields.
   Json provenance() const;
 
+  // Set by cli/main.cpp.
+  void set_paths(const Paths* paths) { paths_ = paths; }
+  void set_command(std::vector<std::string> arguments) { command_ = std::move(arguments); }
+
  private:
+  Json sources() const;  // inputs and models with digests and their own provenance
   std::string tool_, verb_;
   CommonOptions options_;
   const Describe* described_;  // the verb's own options
-  double started_;             // seconds since the epoch
+  const Paths* paths_ = nullptr;
+  std::vector<std::string> command_;
+  Plan plan_;
+  double started_;  // seconds since the epoch
+  mutable std::unique_ptr<Json> sources_;  // hashed once
 };
 
 }  // namespace me2::cli

@@ -5,9 +5,15 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
+#include "base/build_info.h"
 #include "base/error.h"
 
+#include <torch/headeronly/version.h>
+
 namespace me2::nn {
+namespace {
+[[maybe_unused]] const bool registered = register_library("libtorch", TORCH_VERSION);  // for provenance
+}
 
 c10::Device open_device(const std::string& name) {
   if (name == "cpu") return c10::Device(c10::kCPU);
