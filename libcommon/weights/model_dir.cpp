@@ -15,12 +15,15 @@
 #include "base/json.h"
 #include "weights/formula.h"
 #include "weights/safetensors.h"
+#include "weights/torch_file.h"
 
 namespace me2::weights {
 namespace fs = std::filesystem;
 namespace {
 
-StateDict::Entries read_container(const std::string& path) { return read_safetensors(path); }
+StateDict::Entries read_container(const std::string& path, std::vector<std::string>* notes = nullptr) {
+  return is_torch_file(path) ? torch_entries(path, notes) : read_safetensors(path);
+}
 
 StateDict::Entries read_sharded(const fs::path& index_file) {
   const Json index = read_json_file(index_file);
@@ -83,12 +86,15 @@ StateDict open_model_dir(const std::string& path) {
   if (const auto file = folder / "config.json"; fs::exists(file)) config = std::make_shared<Json>(read_json_file(file));
   if (config && !config->is_object()) throw data_error("{}/config.json: a JSON object expected", path);
   StateDict::Entries entries;
+  std::vector<std::string> notes;
   bool found = false;
-  for (const char* name : {"model.safetensors", "diffusion_pytorch_model.safetensors", "open_clip_model.safetensors"}) {
-    if (fs::exists(folder / name)) entries = read_container(folder / name), found = true;
+  for (const char* name : {"model.safetensors", "diffusion_pytorch_model.safetensors", "open_clip_model.safetensors",
+                           "pytorch_model.bin", "open_clip_pytorch_model.bin", "last.pth"}) {
+    if (fs::exists(folder / name)) entries = read_container(folder / name, &notes), found = true;
     else if (fs::exists(folder / (std::string(name) + ".index.json"))) entries = read_sharded(folder / (std::string(name) + ".index.json")), found = true;
     if (found) break;
   }
+  if (!found && is_zero_dir(path)) entries = zero_entries(path), found = true;
   if (!found && fs::exists(folder / "shapes.json")) {
     const std::string file = folder / "shapes.json";
     entries = formula_entries(parse_shapes(read_json_file(file), file)), found = true;
@@ -97,7 +103,7 @@ StateDict open_model_dir(const std::string& path) {
   if (config) add_formula_parts(entries, *config, (folder / "config.json").string());
   if (!found && entries.size() == stored)
     throw data_error("{}: no weights in this folder (model.safetensors, its index, pytorch_model.bin, last.pth or a DeepSpeed checkpoint expected)", path);
-  return {path, std::move(entries), config};
+  return {path, std::move(entries), config, std::move(notes)};
 }
 
 void save_model_dir(const std::string& path, const Json& config, const std::map<std::string, at::Tensor>& tensors, std::int64_t shard_bytes) {

@@ -9,17 +9,21 @@
 #include "base/json.h"
 #include "weights/model_dir.h"
 #include "weights/safetensors.h"
+#include "weights/torch_file.h"
 
 namespace me2::weights {
 
-StateDict::StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config)
-    : path_(std::move(path)), entries_(std::make_shared<Entries>(std::move(entries))), config_(std::move(config)) {}
+StateDict::StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config, std::vector<std::string> notes)
+    : path_(std::move(path)), entries_(std::make_shared<Entries>(std::move(entries))), config_(std::move(config)), notes_(std::move(notes)) {}
 
 StateDict StateDict::open(const std::string& path) {
   namespace fs = std::filesystem;
   if (!fs::exists(path)) throw missing_error("{}: no such model", path);
   if (fs::is_directory(path)) return open_model_dir(path);
-  return {path, read_safetensors(path), nullptr};
+  if (!is_torch_file(path)) return {path, read_safetensors(path), nullptr};
+  std::vector<std::string> notes;
+  auto entries = torch_entries(path, &notes);
+  return {path, std::move(entries), nullptr, std::move(notes)};
 }
 
 at::Tensor tensor_over(const std::byte* bytes, const std::vector<std::int64_t>& shape, at::ScalarType dtype, std::shared_ptr<const std::byte[]> owner) {
@@ -67,13 +71,13 @@ StateDict StateDict::sub(const std::string& prefix) const {
   Entries out;
   for (auto it = entries_->lower_bound(prefix); it != entries_->end() && it->first.starts_with(prefix); ++it)
     out[it->first.substr(prefix.size())] = it->second;
-  return {path_, std::move(out), config_};
+  return {path_, std::move(out), config_, notes_};
 }
 
 StateDict StateDict::without_prefix(const std::string& prefix) const {
   Entries out;
   for (const auto& [name, entry] : *entries_) out[name.starts_with(prefix) ? name.substr(prefix.size()) : name] = entry;
-  return {path_, std::move(out), config_};
+  return {path_, std::move(out), config_, notes_};
 }
 
 const Json& StateDict::config() const {

@@ -33,6 +33,7 @@ class StateDict {
   // Only the names under `prefix`, with it taken off: sub("model.diffusion_model.").
   StateDict sub(const std::string& prefix) const;
   StateDict without_prefix(const std::string& prefix) const;  // takes it off where present, keeps the rest
+  const std::vector<std::string>& notes() const { return notes_; }  // what the file holds beside named tensors and was skipped
   const Json& config() const;  // config.json beside the weights, or an empty object
 
   // One entry, backed by any container.
@@ -42,12 +43,13 @@ class StateDict {
     std::function<at::Tensor()> load;
   };
   using Entries = std::map<std::string, Entry>;
-  StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config);
+  StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config, std::vector<std::string> notes = {});
 
  private:
   std::string path_;
   std::shared_ptr<const Entries> entries_ = std::make_shared<Entries>();
   std::shared_ptr<const Json> config_;
+  std::vector<std::string> notes_;
 };
 
 // A tensor over mapped bytes that `owner` keeps alive: no copy, unless the bytes are not aligned for the type.
