@@ -35,7 +35,14 @@ struct ArraySpec {
   std::vector<std::string> dimension_names;  // v3 dimension_names and v2 _ARRAY_DIMENSIONS
   std::string units, long_name;              // attributes every array of ours carries
   double fill = 0;
+  std::optional<int> level;     // of the codec; else zstd 1, gzip 5, blosc lz4 5, blosc zstd 1
+  bool crc32c = false;          // v3: a checksum after each chunk (zstd frames have one of their own)
+  const Json* attributes = nullptr;  // further attributes
 };
+
+// Threads that one call may use for its chunks; 0 (at the start): as many as this process may run on.
+void set_store_threads(int n);
+int store_threads();
 
 // A handle: cheap to copy, thread-safe for reading; writes of different write units may run concurrently.
 class Array {
@@ -66,7 +73,12 @@ class Array {
   void write_rows(std::int64_t first, std::int64_t count, const T* in);
 
   std::vector<std::string> read_strings() const;  // row-major; also from fixed-width U and S arrays
+  std::vector<std::string> read_strings(const Box& box) const;
   void write_strings(std::span<const std::string> values);
+  void write_strings(const Box& box, std::span<const std::string> values);
+
+  // Exit::data when all elements, `item` bytes each, could not be held in this machine's memory.
+  void check_memory(std::size_t item) const;
 
   struct Impl;
   explicit Array(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -128,6 +140,7 @@ std::vector<T> Array::read_rows(std::int64_t first, std::int64_t count) const {
 }
 template <class T>
 std::vector<T> Array::read() const {
+  check_memory(sizeof(T));
   std::vector<T> out(size());
   read_bytes({Shape(shape().size(), 0), shape()}, dtype_of<T>(), out.data());
   return out;
