@@ -69,6 +69,8 @@ FastLinear::FastLinear(const Scope& s, std::int64_t in, std::int64_t out, bool w
     : weight_(std::make_shared<PackedWeight>(s.param("weight", {out, in}, Init::fan_in(in)))),
       bias_(with_bias ? s.param("bias", {out}, Init::fan_in(in)) : at::Tensor()) {}
 
+FastLinear::FastLinear(at::Tensor weight, at::Tensor bias) : weight_(std::make_shared<PackedWeight>(std::move(weight))), bias_(std::move(bias)) {}
+
 at::Tensor FastLinear::operator()(const at::Tensor& x) const {
   {
     const std::lock_guard lock(weight_->mutex);

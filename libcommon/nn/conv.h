@@ -14,6 +14,7 @@ struct PackedWeight;  // the weight as loaded until it is packed, then the packe
 class FastLinear {  // x [..., in] -> [..., out]
  public:
   FastLinear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias = true);
+  explicit FastLinear(at::Tensor weight, at::Tensor bias = {});  // [out, in], of a network that is loaded already
   at::Tensor operator()(const at::Tensor& x) const;
 
  private:

@@ -1,30 +1,17 @@
 #include "nn/row_linear.h"
 
-#include <cstring>
-
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
+#include "nn/lanes.h"
+
 namespace me2::nn {
 namespace {
 
-constexpr int kLanes = 16;    // partial sums of one dot product, added up at its end in a fixed order
-constexpr int kOutputs = 4;   // weight rows in flight
-constexpr int kRows = 6;      // input rows in flight: 24 accumulators fit 32 vector registers
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
-typedef std::uint32_t Words __attribute__((vector_size(4 * kLanes)));
-typedef std::uint16_t Halves __attribute__((vector_size(2 * kLanes)));
+constexpr int kOutputs = 4;  // weight rows in flight
+constexpr int kRows = 6;     // input rows in flight: 24 accumulators fit 32 vector registers
 
-#define ME2_INLINE inline __attribute__((always_inline))
-
-ME2_INLINE void load(Lanes& to, const float* from) { std::memcpy(&to, from, sizeof to); }
-ME2_INLINE void load(Lanes& to, const c10::BFloat16* from) {
-  Halves bits;
-  std::memcpy(&bits, from, sizeof bits);
-  const Words words = __builtin_convertvector(bits, Words) << 16;  // bfloat16 is the upper half of a float
-  std::memcpy(&to, &words, sizeof to);
-}
 ME2_INLINE float value(float v) { return v; }
 ME2_INLINE float value(c10::BFloat16 v) { return static_cast<float>(v); }
 
@@ -46,11 +33,7 @@ ME2_INLINE void tile(const float* x, std::int64_t in, const W* w, const float* b
     for (int o = 0; o < O; ++o) {
       float tail = 0;
       for (std::int64_t j = k; j < in; ++j) tail += x[r * in + j] * value(w[o * in + j]);
-      float lanes[kLanes];
-      std::memcpy(lanes, &sum[r][o], sizeof lanes);
-      for (int width = kLanes / 2; width > 0; width /= 2)
-        for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-      y[r * out + o] = lanes[0] + tail + (bias ? bias[o] : 0);
+      y[r * out + o] = add_up(sum[r][o]) + tail + (bias ? bias[o] : 0);
     }
 }
 
@@ -81,18 +64,12 @@ using Kernel = void (*)(const float*, std::int64_t, std::int64_t, const W*, cons
     outputs(x, rows, in, w, bias, y, out, first, last);                                                                          \
   }
 ME2_KERNEL(kernel_portable, )
-#if defined(__x86_64__)
-ME2_KERNEL(kernel_avx2, __attribute__((target("avx2,fma"))))
-ME2_KERNEL(kernel_avx512, __attribute__((target("avx512f,avx512bw,avx512vl,avx2,fma,prefer-vector-width=512"))))
-#endif
+ME2_KERNEL(kernel_avx2, ME2_TARGET_AVX2)
+ME2_KERNEL(kernel_avx512, ME2_TARGET_AVX512)
 
 template <class W>
 Kernel<W> choose() {
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl")) return kernel_avx512<W>;
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kernel_avx2<W>;
-#endif
-  return kernel_portable<W>;
+  return lanes_level() == 2 ? kernel_avx512<W> : lanes_level() == 1 ? kernel_avx2<W> : kernel_portable<W>;
 }
 
 template <class W>

@@ -5,7 +5,6 @@
 #include <c10/core/GradMode.h>
 
 #include "models/ridge.h"
-#include "support/formula.h"
 #include "support/golden.h"
 
 namespace me2::models {
@@ -14,13 +13,9 @@ namespace {
 struct Case {
   test::Golden golden{"backbone"};
   double tolerance = golden.config["tolerance"];
-  weights::StateDict ridge_dict = weights::StateDict::open(golden.model());
-  std::map<std::string, at::Tensor> tensors = test::formula_state_dict(
-      golden.config["backbone_state_dict_shapes"].get<std::map<std::string, std::vector<std::int64_t>>>());
-  nn::Loader loader{weights::StateDict::from_tensors(tensors)};
-  nn::Loader ridge_loader{ridge_dict};
-  Backbone net{nn::Scope(loader), BackboneConfig::detect(nn::Scope(loader))};
-  Ridge ridge{nn::Scope(ridge_loader).sub("ridge"), Ridge::detect_voxels(nn::Scope(ridge_loader).sub("ridge")), net.config.hidden};
+  nn::Loader loader{weights::StateDict::open(golden.dir)};  // ridge.* from the file, backbone.* by formula
+  Backbone net{nn::Scope(loader).sub("backbone"), BackboneConfig::detect(nn::Scope(loader).sub("backbone"))};
+  Ridge ridge{nn::Scope(loader).sub("ridge"), Ridge::detect_voxels(nn::Scope(loader).sub("ridge")), net.config.hidden};
   at::Tensor latent() const {
     return at::cat({ridge(golden.in("voxels_subj0").select(1, 0), 0), ridge(golden.in("voxels_subj1").select(1, 0), 1)}).unsqueeze(1);
   }
@@ -31,7 +26,6 @@ TEST(Backbone, GoldenOutputsWithTheLowLevelHead) {
   const c10::NoGradGuard no_graph;
   Case c;
   c.loader.finish();
-  c.ridge_loader.finish();
   const at::Tensor latent = c.latent();
   c.golden.expect("latent", latent, c.tolerance);
   const auto out = c.net(latent);

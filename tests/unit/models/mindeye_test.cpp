@@ -2,21 +2,13 @@
 // are those printed by the official notebooks for subject 1 at hidden 4096.
 #include "models/mindeye.h"
 
-#include <filesystem>
-#include <set>
-
 #include "base/error.h"
-#include "support/golden.h"
+#include "support/manifest.h"
 
 namespace me2::models {
 namespace {
 
 const std::vector<std::int64_t> kVoxels{15724, 14278, 15226, 13153, 13039, 17907, 12682, 14386};  // subjects 1..8
-
-std::string manifest(const std::string& name) {
-  const char* shared = std::getenv("ME2_SHARED");
-  return (shared ? std::filesystem::path(shared) : std::filesystem::path(ME2_SOURCE_DIR) / "../shared") / "manifests" / (name + ".json");
-}
 
 MindEyeConfig config(std::vector<std::int64_t> voxels, std::int64_t hidden, bool lowlevel = true) {
   MindEyeConfig c;
@@ -27,17 +19,9 @@ MindEyeConfig config(std::vector<std::int64_t> voxels, std::int64_t hidden, bool
 }
 
 void expect_manifest(const std::string& name, const MindEyeConfig& config) {
-  if (!std::filesystem::exists(manifest(name))) GTEST_SKIP() << "manifest " << name << " is not on this machine";
-  const Json expected = read_json_file(manifest(name));
   nn::ShapeLister lister;
   const MindEye model(lister, config);
-  std::set<std::string> names;
-  for (const auto& made : lister.made()) {
-    ASSERT_TRUE(expected.contains(made.name)) << made.name;
-    EXPECT_EQ(expected[made.name].get<std::vector<std::int64_t>>(), made.tensor.sizes().vec()) << made.name;
-    EXPECT_TRUE(names.insert(made.name).second) << made.name;
-  }
-  EXPECT_EQ(expected.size(), names.size());
+  test::expect_manifest(lister, name);
 }
 
 TEST(MindEye, ManifestOneSubject4096) { expect_manifest("mindeye2_h4096_1subj", config({kVoxels[0]}, 4096)); }

@@ -1,0 +1,314 @@
+#include "models/prior_inference.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+
+#include "nn/lanes.h"
+
+namespace me2::models {
+namespace {
+
+using nn::Lanes;
+using nn::kLanes;
+
+constexpr double kCosineScale = 16;
+
+// The rows of an [rows, width] array, `width` a multiple of kLanes or with a scalar tail: f over lanes, then over the tail.
+struct Moments {
+  float mean, scale;
+};
+
+template <class T>
+ME2_INLINE float at_index(const T* x, std::int64_t i) { return static_cast<float>(x[i]); }
+
+// Mean and 1 / sqrt(variance + eps) of x * factor.
+template <class T>
+ME2_INLINE Moments moments(const T* x, std::int64_t width, float eps, float factor) {
+  Lanes sum = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) {
+    Lanes v;
+    nn::load(v, x + i);
+    sum += v;
+  }
+  float total = nn::add_up(sum);
+  for (std::int64_t j = i; j < width; ++j) total += at_index(x, j);
+  const float mean = total * factor / static_cast<float>(width);
+  Lanes squares = {};
+  for (i = 0; i + kLanes <= width; i += kLanes) {
+    Lanes v;
+    nn::load(v, x + i);
+    v = v * factor - mean;
+    squares += v * v;
+  }
+  float square = nn::add_up(squares);
+  for (; i < width; ++i) square += (at_index(x, i) * factor - mean) * (at_index(x, i) * factor - mean);
+  return {mean, 1.f / std::sqrt(square / static_cast<float>(width) + eps)};
+}
+
+// x += norm(y) (with `out_g`) or x += y (without), then h = norm(x) * g. y may be null (nothing added).
+template <class T>
+ME2_INLINE void residual_norm_rows(float* x, const T* y, const float* out_g, float out_eps, const float* g, float eps, T* h, std::int64_t width,
+                                   std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; ++r, x += width, h += width) {
+    if (y) {
+      const Moments m = out_g ? moments(y, width, out_eps, 1) : Moments{0, 1};
+      std::int64_t i = 0;
+      for (; i + kLanes <= width; i += kLanes) {
+        Lanes a, b;
+        nn::load(a, x + i);
+        nn::load(b, y + i);
+        if (out_g) {
+          Lanes gain;
+          nn::load(gain, out_g + i);
+          b = (b - m.mean) * m.scale * gain;
+        }
+        a += b;
+        nn::store(x + i, a);
+      }
+      for (; i < width; ++i) x[i] += out_g ? (at_index(y, i) - m.mean) * m.scale * out_g[i] : at_index(y, i);
+      y += width;
+    }
+    const Moments m = moments(x, width, eps, 1);
+    std::int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes) {
+      Lanes a, gain;
+      nn::load(a, x + i);
+      nn::load(gain, g + i);
+      nn::store(h + i, (a - m.mean) * m.scale * gain);
+    }
+    for (; i < width; ++i) h[i] = static_cast<T>((x[i] - m.mean) * m.scale * g[i]);
+  }
+}
+
+// x += y, then the "stable" norm: x is first divided by its signed maximum.
+template <class T>
+ME2_INLINE void final_norm_rows(float* x, const T* y, const float* g, float eps, T* h, std::int64_t width, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; ++r, x += width, y += width, h += width) {
+    float largest = -INFINITY;
+    for (std::int64_t i = 0; i < width; ++i) {
+      x[i] += at_index(y, i);
+      largest = std::max(largest, x[i]);
+    }
+    const float factor = 1.f / largest;
+    const Moments m = moments(x, width, eps, factor);
+    for (std::int64_t i = 0; i < width; ++i) h[i] = static_cast<T>((x[i] * factor - m.mean) * m.scale * g[i]);
+  }
+}
+
+// value * silu(gate) of rows [value, gate].
+template <class T>
+ME2_INLINE void gate_rows(const T* u, T* out, std::int64_t inner, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; ++r, u += 2 * inner, out += inner) {
+    std::int64_t i = 0;
+    for (; i + kLanes <= inner; i += kLanes) {
+      Lanes value, gate;
+      nn::load(value, u + i);
+      nn::load(gate, u + inner + i);
+      Lanes e = -gate;
+      nn::exp_in_place(e);
+      nn::store(out + i, value * gate / (1.f + e));
+    }
+    for (; i < inner; ++i) {
+      const float gate = at_index(u, inner + i);
+      out[i] = static_cast<T>(at_index(u, i) * gate / (1.f + std::exp(-gate)));
+    }
+  }
+}
+
+// Heads of one row, each turned by the row's position and l2-normalised: in [heads * d] -> out[head * stride + 0..d).
+template <class T>
+ME2_INLINE void rotate_row(const T* in, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos, const float* sin,
+                           std::int64_t pairs) {
+  constexpr std::int64_t kMost = 512;  // a head is never wider; checked in the constructor
+  float v[kMost];
+  for (std::int64_t head = 0; head < heads; ++head, in += d, out += stride) {
+    for (std::int64_t p = 0; p < pairs; ++p) {
+      const float a = at_index(in, 2 * p), b = at_index(in, 2 * p + 1);
+      v[2 * p] = a * cos[p] - b * sin[p];
+      v[2 * p + 1] = b * cos[p] + a * sin[p];
+    }
+    for (std::int64_t i = 2 * pairs; i < d; ++i) v[i] = at_index(in, i);
+    float partial[4] = {};
+    std::int64_t i = 0;
+    for (; i + 4 <= d; i += 4)
+      for (int l = 0; l < 4; ++l) partial[l] += v[i + l] * v[i + l];
+    for (; i < d; ++i) partial[0] += v[i] * v[i];
+    const float norm = std::sqrt((partial[0] + partial[1]) + (partial[2] + partial[3]));
+    const float scale = 1.f / std::max(norm, 1e-12f);
+    for (i = 0; i < d; ++i) out[i] = static_cast<T>(v[i] * scale);
+  }
+}
+
+#define ME2_KERNEL(name, parameters, arguments)                                             \
+  template <class T>                                                                        \
+  ME2_TARGET_AVX512 void name##_avx512 parameters { name##_rows arguments; }                \
+  template <class T>                                                                        \
+  ME2_TARGET_AVX2 void name##_avx2 parameters { name##_rows arguments; }                    \
+  template <class T>                                                                        \
+  void name parameters {                                                                    \
+    if (nn::lanes_level() == 2) return name##_avx512<T> arguments;                          \
+    if (nn::lanes_level() == 1) return name##_avx2<T> arguments;                            \
+    name##_rows arguments;                                                                  \
+  }
+ME2_KERNEL(residual_norm, (float* x, const T* y, const float* out_g, float out_eps, const float* g, float eps, T* h, std::int64_t width, std::int64_t rows),
+           (x, y, out_g, out_eps, g, eps, h, width, rows))
+ME2_KERNEL(final_norm, (float* x, const T* y, const float* g, float eps, T* h, std::int64_t width, std::int64_t rows), (x, y, g, eps, h, width, rows))
+ME2_KERNEL(gate, (const T* u, T* out, std::int64_t inner, std::int64_t rows), (u, out, inner, rows))
+
+template <class T>
+ME2_INLINE void rotate_rows(const T* qkv, std::int64_t row_width, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos,
+                            const float* sin, std::int64_t pairs, std::int64_t rows) {
+  for (std::int64_t r = 0; r < rows; ++r) rotate_row(qkv + r * row_width, out + r * d, heads, stride, d, cos + r * pairs, sin + r * pairs, pairs);
+}
+ME2_KERNEL(rotate, (const T* qkv, std::int64_t row_width, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos, const float* sin, std::int64_t pairs, std::int64_t rows),
+           (qkv, row_width, out, heads, stride, d, cos, sin, pairs, rows))
+
+template <class T>
+T* data(const at::Tensor& t) { return static_cast<T*>(t.mutable_data_ptr()); }
+
+// Calls f with a null pointer of the products' type.
+template <class F>
+void with_type(at::ScalarType dtype, const F& f) {
+  if (dtype == at::kBFloat16) f(static_cast<c10::BFloat16*>(nullptr));
+  else f(static_cast<float*>(nullptr));
+}
+
+void over_rows(std::int64_t rows, const std::function<void(std::int64_t, std::int64_t)>& f) {
+  at::parallel_for(0, rows, 64, f);
+}
+
+}  // namespace
+
+PriorInference::PriorInference(const PriorNetwork& net)
+    : config_(net.config), net_(&net), dtype_(net.project_out.weight.scalar_type()),
+      small_(config_.width * config_.sequence() < (1 << 16)), bias_(net.relative_bias().detach().to(at::kFloat).contiguous().unsqueeze(0)),
+      query_(net.learned_query.detach().to(at::kFloat).contiguous()), final_g_(net.norm.g.detach().to(at::kFloat).contiguous()),
+      project_out_(net.project_out.weight.detach()) {
+  const c10::InferenceMode guard;
+  for (const auto& layer : net.layers) {
+    const auto& a = layer.attention;
+    const at::Tensor null_key = a.null_kv[0].to(at::kFloat);
+    layers_.push_back({a.norm.g.to(at::kFloat), a.out_norm.g.to(at::kFloat), layer.feed_forward.norm.g.to(at::kFloat),
+                       nn::FastLinear(at::cat({a.to_q.weight, a.to_kv.weight})), nn::FastLinear(a.to_out.weight.detach()),
+                       nn::FastLinear(layer.feed_forward.up.weight.detach()), nn::FastLinear(layer.feed_forward.down.weight.detach()),
+                       (null_key / null_key.norm().clamp_min(1e-12)).to(dtype_), a.null_kv[1].to(dtype_).contiguous(),
+                       a.rotary(config_.sequence())});
+  }
+}
+
+const at::Tensor& PriorInference::time_embedding(std::int64_t time) {
+  auto& known = times_[time];
+  if (!known.defined()) known = net_->time_embedding(at::full({1}, time, at::kLong)).to(at::kFloat).contiguous().view({-1});
+  return known;
+}
+
+const at::Tensor& PriorInference::null_prediction(std::int64_t time) {
+  auto& known = nulls_[time];
+  if (!known.defined()) {
+    const at::Tensor brain = net_->null_brain_embeds.to(at::kFloat).contiguous(), image = net_->null_image_embed.to(at::kFloat).contiguous();
+    const at::Tensor embedding = time_embedding(time);
+    known = one(brain.const_data_ptr<float>(), embedding, image.const_data_ptr<float>());
+  }
+  return known;
+}
+
+at::Tensor PriorInference::attention(const Layer& layer, const at::Tensor& qkv, std::int64_t first_query) const {
+  const std::int64_t n = config_.sequence(), heads = config_.heads, d = config_.dim_head, queries = n - first_query, width = heads * d;
+  const std::int64_t row = width + 2 * d, pairs = layer.rotary.cos.size(1);
+  const at::Tensor q = at::empty({1, heads, queries, d}, qkv.options()), k = at::empty({n + 1, d}, qkv.options()), v = at::empty({n + 1, d}, qkv.options());
+  const float *cos = layer.rotary.cos.const_data_ptr<float>(), *sin = layer.rotary.sin.const_data_ptr<float>();
+  with_type(dtype_, [&]<class T>(T*) {
+    const T* in = data<T>(qkv);
+    std::copy_n(data<T>(layer.null_key), d, data<T>(k));
+    std::copy_n(data<T>(layer.null_value), d, data<T>(v));
+    for (std::int64_t r = 0; r < n; ++r) std::copy_n(in + r * row + width + d, d, data<T>(v) + (r + 1) * d);
+    rotate<T>(in + width, row, data<T>(k) + d, 1, 0, d, cos, sin, pairs, n);
+    over_rows(queries, [&](std::int64_t first, std::int64_t last) {
+      const std::int64_t r = first_query + first;
+      rotate<T>(in + r * row, row, data<T>(q) + first * d, heads, queries * d, d, cos + r * pairs, sin + r * pairs, pairs, last - first);
+    });
+  });
+  const auto shared = [&](const at::Tensor& t) { return t.view({1, 1, n + 1, d}).expand({1, heads, n + 1, d}); };
+  const at::Tensor bias = bias_.narrow(2, first_query, queries);
+  const at::Tensor out = at::scaled_dot_product_attention(q, shared(k), shared(v), bias, 0, false, kCosineScale);
+  return out.transpose(1, 2).reshape({queries, width});
+}
+
+at::Tensor PriorInference::one(const float* brain, const at::Tensor& time, const float* image) const {
+  const std::int64_t tokens = config_.tokens, width = config_.width, n = config_.sequence();
+  const auto product_type = at::TensorOptions().dtype(dtype_);
+  at::Tensor x = at::empty({n, width}, at::kFloat), h = at::empty({n, width}, product_type);
+  float* values = data<float>(x);
+  std::copy_n(brain, tokens * width, values);
+  std::copy_n(time.const_data_ptr<float>(), width, values + tokens * width);
+  float* tail = values + (tokens + 1) * width;
+  const float* query = query_.const_data_ptr<float>();
+  for (std::int64_t i = 0; i < tokens * width; ++i) tail[i] = image[i] + query[i];
+
+  at::Tensor pending;  // the last feed-forward's output, not yet added
+  std::int64_t first = 0;  // rows before it are no longer needed
+  // x[from..] += [norm of] y, h = norm(x)
+  const auto residual = [&](std::int64_t from, const at::Tensor& y, const at::Tensor& out_g, const at::Tensor& g) {
+    with_type(dtype_, [&]<class T>(T*) {
+      over_rows(n - from, [&](std::int64_t begin, std::int64_t end) {
+        residual_norm<T>(values + (from + begin) * width, y.defined() ? data<T>(y) + begin * width : nullptr,
+                         out_g.defined() ? out_g.const_data_ptr<float>() : nullptr, static_cast<float>(config_.out_norm_eps), g.const_data_ptr<float>(),
+                         1e-5f, data<T>(h) + (from + begin) * width, width, end - begin);
+      });
+    });
+  };
+  for (std::size_t l = 0; l < layers_.size(); ++l) {
+    const Layer& layer = layers_[l];
+    residual(0, pending, {}, layer.norm_g);
+    const at::Tensor qkv = layer.qkv(h);
+    if (l + 1 == layers_.size()) first = tokens + 1;
+    const at::Tensor attended = layer.out(attention(layer, qkv, first));
+    residual(first, attended, layer.out_g, layer.feed_g);
+    const at::Tensor up = layer.up(h.narrow(0, first, n - first));
+    const at::Tensor gated = at::empty({n - first, config_.inner}, product_type);
+    with_type(dtype_, [&]<class T>(T*) {
+      over_rows(n - first, [&](std::int64_t begin, std::int64_t end) {
+        gate<T>(data<T>(up) + begin * 2 * config_.inner, data<T>(gated) + begin * config_.inner, config_.inner, end - begin);
+      });
+    });
+    pending = layer.down(gated);
+  }
+  with_type(dtype_, [&]<class T>(T*) {
+    over_rows(tokens, [&](std::int64_t begin, std::int64_t end) {
+      final_norm<T>(values + (first + begin) * width, data<T>(pending) + begin * width, final_g_.const_data_ptr<float>(), 1e-5f,
+                    data<T>(h) + (first + begin) * width, width, end - begin);
+    });
+  });
+  return project_out_(h.narrow(0, first, tokens)).to(at::kFloat);
+}
+
+at::Tensor PriorInference::operator()(const at::Tensor& images, std::int64_t time, const at::Tensor& brains, double guidance) {
+  const c10::InferenceMode guard;
+  const at::Tensor embedding = time_embedding(time);
+  const at::Tensor null = guidance == 1 ? at::Tensor() : null_prediction(time);
+  const at::Tensor image = images.to(at::kFloat).contiguous(), brain = brains.to(at::kFloat).contiguous();
+  const at::Tensor out = at::empty(image.sizes(), image.options());
+  const std::int64_t batch = image.size(0), size = config_.tokens * config_.width;
+  const auto sample = [&](std::int64_t i) {
+    const at::Tensor plain = one(brain.const_data_ptr<float>() + i * size, embedding, image.const_data_ptr<float>() + i * size);
+    out[i].copy_(null.defined() ? null + (plain - null) * guidance : plain);
+  };
+  if (!small_) {
+    for (std::int64_t i = 0; i < batch; ++i) sample(i);
+  } else {
+    // A small network leaves the threads to the samples. There are at least two parts, so that a sample is computed inside a
+    // parallel region, on one thread, whatever the batch: the same kernels, the same bytes.
+    at::parallel_for(0, std::max<std::int64_t>(batch, 2), 1, [&](std::int64_t first, std::int64_t last) {
+      const c10::InferenceMode worker;
+      for (std::int64_t i = first; i < std::min(last, batch); ++i) sample(i);
+    });
+  }
+  return out;
+}
+
+}  // namespace me2::models
