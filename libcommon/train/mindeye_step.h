@@ -1,0 +1,59 @@
+// One training step of MindEye2: from a batch of tensors to the loss and its parts (paper, section 2; reference: the loop of the
+// training notebook). Loss = prior_scale * prior + clip_scale * contrastive + blur_scale * (L1(latent) + cont_scale * soft_cont(aux)).
+#pragma once
+#include <optional>
+#include <vector>
+
+#include "models/mindeye.h"
+#include "nn/dropout.h"
+#include "train/losses.h"
+
+namespace me2::train {
+
+struct StepSettings {
+  double prior_scale = 30, clip_scale = 1, blur_scale = .5, cont_scale = .1;
+  double mixco_temperature = .006, cont_temperature = .2;
+  double condition_drop = .2;   // of the prior's brain and image tokens
+  bool corrected_mixco = false;  // see losses.h
+};
+
+// Rows of all subjects one after another, in the order of `subjects`.
+struct Batch {
+  std::vector<std::size_t> subjects;  // position in the model's ridge
+  std::vector<at::Tensor> voxels;     // each [b_s, V_s], unmixed
+  at::Tensor clip_target;             // [B, T, D]
+  at::Tensor vae_latent;              // [B, C, H, W], scaled as the SD VAE's (mode * 0.18215); undefined without low-level head
+  at::Tensor cnx, cnx_aug;            // [B, P, W] ConvNeXt features of the clean and the augmented image; undefined: no such term
+  std::int64_t size() const { return clip_target.size(0); }
+};
+
+struct Draws {
+  std::vector<Mix> mix;         // one per subject: BiMixCo; empty: SoftCLIP with `temperature`
+  double temperature = .004;
+  models::PriorDraws prior;     // used when the model has a prior
+  const nn::Training* dropout = nullptr;  // null: no dropout
+};
+
+// Other processes training on their parts of the same batch.
+class Peers {
+ public:
+  virtual ~Peers() = default;
+  virtual int rank() const = 0;
+  virtual int size() const = 0;
+  virtual std::vector<at::Tensor> all_gather(const at::Tensor& local) = 0;  // equal shapes on all ranks
+};
+
+struct StepLoss {
+  at::Tensor total;  // to call backward() on. With peers: this rank's share; the sum of all ranks' gradients is the joined batch's
+  // Unscaled parts, of this rank's rows (contrastive and cont: of the joined batch). NaN when the part is off.
+  double loss = 0, prior = 0, clip = 0, blurry = 0, cont = 0;
+  double recon_cossim = 0, recon_mse = 0;  // of the prior's prediction; cosine along the token axis, as the reference has it
+  Retrieval retrieval;                     // inside the (mixed) batch
+};
+
+// The contrastive term is left out when clip_scale is 0 or the model has no projector; the prior and low-level terms when the model
+// has no such part, its scale is 0, or (low-level) the batch has no vae_latent.
+StepLoss mindeye_step(const models::MindEye& model, const Batch& batch, const Draws& draws, const StepSettings& settings,
+                      Peers* peers = nullptr);
+
+}  // namespace me2::train
