@@ -1,0 +1,147 @@
+#include "stages/image_targets.h"
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "base/signals.h"
+#include "models/convnext.h"
+#include "models/open_clip.h"
+#include "models/vae.h"
+#include "vision/colour.h"
+#include "vision/resize.h"
+
+namespace me2::stages {
+namespace {
+
+// The reference's augmentation of the low-level branch (kornia ColorJitter .4 .4 .2 .1 with p .8, RandomGrayscale .1, RandomSolarize .1;
+// its crop is left out, since the features are compared patch by patch with the uncropped image's). One draw per stimulus.
+at::Tensor augment(const at::Tensor& images, const std::vector<std::int32_t>& stimulus, std::uint64_t seed) {
+  const auto B = images.size(0);
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < B; ++i) {
+    Random draws(seed, fmt::format("augment/{}", stimulus[static_cast<std::size_t>(i)]));
+    const auto one = [&](double low, double high) { return at::full({1}, draws.uniform(low, high), at::kFloat); };
+    auto x = images.slice(0, i, i + 1);
+    vision::Jitter jitter;
+    draws.shuffle(std::span<int>(jitter.order));
+    jitter.brightness = one(.6, 1.4), jitter.contrast = one(.6, 1.4), jitter.saturation = one(.8, 1.2), jitter.hue = one(-.1, .1);
+    const bool jittered = draws.uniform() < .8, gray = draws.uniform() < .1, solar = draws.uniform() < .1;
+    if (jittered) x = vision::colour_jitter(x, jitter);
+    if (gray) x = vision::to_grayscale(x);
+    if (solar) x = vision::solarize(x, one(.4, .6), one(-.1, .1));
+    rows.push_back(x);
+  }
+  return at::cat(rows);
+}
+
+std::map<std::string, at::Tensor> embed(const TargetNetworks& n, const at::Tensor& images, const std::vector<std::int32_t>& stimulus) {
+  const c10::InferenceMode guard;
+  std::map<std::string, at::Tensor> out;
+  const auto to_network = [&](const at::Tensor& x) { return x.to(n.device, n.dtype); };
+  if (n.open_clip) {
+    const auto seen = (*n.open_clip)(to_network(models::clip_pixels(images, n.open_clip->config.image_size, n.clip_squeeze)));
+    out["clip_tokens"] = seen.tokens;
+    out["clip_pooled"] = seen.pooled;
+  }
+  if (n.vae || n.convnext) {
+    const auto small = images.size(2) == n.lowlevel_size && images.size(3) == n.lowlevel_size
+                           ? images
+                           : vision::resize(images, n.lowlevel_size, n.lowlevel_size, vision::Interp::bilinear);
+    if (n.vae) out["vae_latent"] = n.vae->encode(to_network(2 * small - 1)).mode() * n.vae->config().scale_factor;
+    if (n.convnext) {
+      out["cnx_feature"] = (*n.convnext)(to_network(small)).embeds;
+      out["cnx_feature_aug"] = (*n.convnext)(to_network(augment(small, stimulus, n.seed))).embeds;
+    }
+  }
+  for (auto& [name, tensor] : out) tensor = tensor.to(at::kCPU, at::kFloat).contiguous();
+  return out;
+}
+
+}  // namespace
+
+TargetNetworks load_target_networks(const std::string& open_clip, const std::string& vae, const std::string& convnext, at::ScalarType dtype,
+                                    at::Device device) {
+  TargetNetworks n;
+  n.dtype = dtype;
+  n.device = device;
+  if (!open_clip.empty()) {
+    auto dict = weights::StateDict::open(open_clip);
+    n.clip_squeeze = dict.config().value("clip_squeeze", true);
+    for (const char* prefix : {"conditioner.embedders.0.model.visual.", "visual."})  // inside unclip6, or open_clip's own
+      if (dict.has_prefix(prefix)) dict = dict.sub(prefix);
+    if (!dict.has("conv1.weight")) throw data_error("{}: no OpenCLIP image tower (visual.conv1.weight is missing)", open_clip);
+    nn::Loader loader(dict, dtype, device);
+    const nn::Scope scope(loader);
+    n.open_clip = std::make_shared<models::OpenClipVision>(scope, models::OpenClipVisionConfig::detect(scope, dict.config()));
+    loader.finish();
+  }
+  if (!vae.empty()) {
+    auto dict = weights::StateDict::open(vae);
+    if (dict.has_prefix("first_stage_model.")) dict = dict.sub("first_stage_model.");
+    nn::Loader loader(dict, dtype, device);
+    const nn::Scope scope(loader);
+    n.vae = std::make_shared<models::Vae>(scope, models::VaeConfig::detect(scope, dict.config()));
+    loader.finish();
+    n.lowlevel_size = dict.config().value("lowlevel_size", std::int64_t{224});
+  }
+  if (!convnext.empty()) {
+    auto dict = weights::StateDict::open(convnext).without_prefix("module.");
+    nn::Loader loader(dict, dtype, device);
+    const nn::Scope scope(loader);
+    n.convnext = std::make_shared<models::ConvNext>(scope, models::ConvNextConfig::detect(scope));
+    loader.finish();
+  }
+  return n;
+}
+
+std::vector<store::StageArray> target_arrays(const TargetNetworks& n, std::int64_t, std::int64_t, store::DType dtype) {
+  std::vector<store::StageArray> arrays;
+  if (n.open_clip) {
+    const auto& c = n.open_clip->config;
+    const auto grid = c.image_size / c.patch_size;
+    arrays.push_back({"clip_tokens", {grid * grid, c.width}, dtype, {"token", "feature"}, "1", "OpenCLIP image tokens after ln_post"});
+    arrays.push_back({"clip_pooled", {c.embed_dim}, dtype, {"embedding"}, "1", "OpenCLIP pooled image embedding, not normalised"});
+  }
+  if (n.vae) {
+    const auto& c = n.vae->config();
+    const auto side = n.lowlevel_size / c.factor();
+    arrays.push_back({"vae_latent", {c.embed_dim, side, side}, dtype, {"channel", "row", "column"}, "1", "mode of the VAE posterior, scaled"});
+  }
+  if (n.convnext) {
+    const auto side = n.lowlevel_size / 32;
+    const auto width = n.convnext->config.projector.back();
+    arrays.push_back({"cnx_feature", {side * side, width}, dtype, {"patch", "feature"}, "1", "ConvNeXt features of the image"});
+    arrays.push_back({"cnx_feature_aug", {side * side, width}, dtype, {"patch", "feature"}, "1", "ConvNeXt features of the augmented image"});
+  }
+  return arrays;
+}
+
+void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
+                         store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance) {
+  const auto C = images.shape().at(1), H = images.shape().at(2), W = images.shape().at(3);
+  for (const auto& unit : out.todo()) {
+    std::map<std::string, std::vector<at::Tensor>> parts;
+    for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
+      check_stop();
+      const auto count = std::min(batch, unit.first + unit.count - first);
+      auto bytes = images.read_rows<std::uint8_t>(first, count);
+      const auto pixels = at::from_blob(bytes.data(), {count, C, H, W}, at::kByte).to(at::kFloat) / 255;
+      const std::vector<std::int32_t> ids(stimulus.begin() + first, stimulus.begin() + first + count);
+      for (auto& [name, tensor] : embed(networks, pixels, ids)) parts[name].push_back(tensor);
+      advance(count);
+    }
+    for (const auto& [name, tensors] : parts) {
+      const auto joined = at::cat(tensors);
+      if (!joined.isfinite().all().item<bool>()) throw data_error("{}: {} of rows {}..{} are not finite", images.path(), name, unit.first, unit.first + unit.count - 1);
+      out.write(name, unit, joined.const_data_ptr<float>());
+    }
+  }
+}
+
+}  // namespace me2::stages

@@ -1,0 +1,46 @@
+// me2-embed images: what the brain models are trained to predict, once per stimulus and never again in training.
+// Each network is optional; the arrays of those given are written, row by row of the stimulus store.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "store/stage.h"
+
+namespace me2::models {
+struct OpenClipVision;
+class Vae;
+struct ConvNext;
+}  // namespace me2::models
+
+namespace me2::stages {
+
+struct TargetNetworks {
+  std::shared_ptr<const models::OpenClipVision> open_clip;  // -> clip_tokens [sample, T, W], clip_pooled [sample, E]
+  bool clip_squeeze = true;                                 // Fidelity: the published tokens saw images squeezed into [.5, 1]
+  std::shared_ptr<const models::Vae> vae;                   // -> vae_latent [sample, z, h, w]: mode of the posterior, scaled
+  std::shared_ptr<const models::ConvNext> convnext;         // -> cnx_feature and cnx_feature_aug [sample, P, C]
+  std::int64_t lowlevel_size = 224;                         // pixels of the images the VAE and ConvNeXt see
+  std::uint64_t seed = 42;                                  // of the augmentation behind cnx_feature_aug
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+// Loads the networks whose path is not empty: an open_clip checkpoint (visual.* with or without its prefix), a VAE under diffusers'
+// or sgm's names, the ConvNeXt teacher.
+TargetNetworks load_target_networks(const std::string& open_clip, const std::string& vae, const std::string& convnext, at::ScalarType dtype,
+                                    at::Device device);
+
+// The arrays that `networks` give for images of the store's size, one sample each, for the writer and for --dry-run.
+std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, std::int64_t height, std::int64_t width, store::DType dtype);
+
+// Computes rows of `images` (u1 [sample, 3, H, W]) for the writer's units, `batch` at a time. A row's values do not depend on the
+// batch it was computed in. `advance(n)` is told of every n rows done.
+void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
+                         store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance);
+
+}  // namespace me2::stages
