@@ -60,7 +60,7 @@ Json host() {
 
 }  // namespace
 
-std::string Run::config_digest() const {
+Json Run::config() const {
   Json config{{"tool", tool_}, {"verb", verb_}, {"version", version()}, {"seed", options_.seed}, {"zarr_format", options_.zarr_format},
               {"dtype", described::print_one(options_.dtype)}, {"device", options_.device.substr(0, options_.device.find(':'))}};
   for (const auto& item : described_->items()) {
@@ -68,8 +68,10 @@ std::string Run::config_digest() const {
     else if (item.access != Item::Access::output)
       for (const auto& path : item.get()) config["contents"][item.name].push_back(quick_digest(path));
   }
-  return sha256(config.dump());
+  return config;
 }
+
+std::string Run::config_digest() const { return sha256(config().dump()); }
 
 store::WriteOptions Run::write_options() const {
   store::WriteOptions out;
@@ -78,7 +80,8 @@ store::WriteOptions Run::write_options() const {
   out.shard_index = shard().index;
   out.shard_count = shard().count;
   out.zarr_format = options_.zarr_format;
-  out.config_digest = config_digest();
+  out.config = std::make_shared<const Json>(config());
+  out.config_digest = sha256(out.config->dump());
   return out;
 }
 

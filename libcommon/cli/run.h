@@ -80,6 +80,7 @@ class Run {
   // Hash of what decides the bytes written: tool, verb, the verb's options, content of inputs and models (base/hash.h
   // quick_digest), seed, dtype, kind of device. Not of paths, threads, batch size or shard.
   std::string config_digest() const;
+  Json config() const;  // what is hashed
 
   // The provenance record of this run as it stands, for stores (attribute `me2`) and reports; docs/stores.md lists its fields.
   Json provenance() const;

@@ -77,6 +77,9 @@ class Array {
   void write_strings(std::span<const std::string> values);
   void write_strings(const Box& box, std::span<const std::string> values);
 
+  // Whether the file of this write unit (index in the grid of write units) is there.
+  bool has_unit(const Shape& grid_index) const;
+
   // Exit::data when all elements, `item` bytes each, could not be held in this machine's memory.
   void check_memory(std::size_t item) const;
 

@@ -226,6 +226,10 @@ const std::vector<std::string>& Array::dimension_names() const { return impl_->m
 const Json& Array::attributes() const { return *impl_->meta.attributes; }
 std::int64_t Array::size() const { return element_count(impl_->meta.shape); }
 
+bool Array::has_unit(const Shape& grid_index) const {
+  return impl_->files->open(impl_->file_of(chunk_key(impl_->meta, grid_index))).has_value();
+}
+
 void Array::check_memory(std::size_t item) const {
   // An array may announce any size and store nothing; what could never be held is refused before memory is asked for.
   const std::int64_t pages = ::sysconf(_SC_PHYS_PAGES), page = ::sysconf(_SC_PAGE_SIZE);
