@@ -38,21 +38,49 @@ std::string suggestion(const std::string& typed, const std::vector<std::string>&
   return best.empty() ? "" : fmt::format(" (did you mean {}?)", best);
 }
 
-CLI::Option* bind(CLI::App& app, const Item& item, std::vector<std::string>& words) {
-  if (item.role == Item::Role::flag) return app.add_flag(item.name)->take_last();
-  auto* option = app.add_option(item.name, words);
-  option->type_name(item.type);
-  if (item.repeated && item.role == Item::Role::positional) option->expected(item.required ? 1 : 0, -1);
-  else if (item.repeated) option->expected(1)->allow_extra_args(false)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  else option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::Throw);
-  return option->required(item.required);
-}
-
 struct Bound {
   const Item* item;
-  CLI::Option* option;
+  CLI::Option* option;  // null for a positional
   std::vector<std::string> words;
 };
+
+void bind(CLI::App& app, Bound& bound) {
+  const Item& item = *bound.item;
+  if (item.role == Item::Role::positional) return;
+  if (item.role == Item::Role::flag) {
+    bound.option = app.add_flag(item.name)->take_last();
+    return;
+  }
+  // One value each time, so that `--metrics a,b STORE` leaves STORE alone.
+  using Policy = CLI::MultiOptionPolicy;
+  bound.option = app.add_option(item.name, bound.words)->type_name(item.type)->required(item.required);
+  bound.option->expected(1)->allow_extra_args(false)->multi_option_policy(item.repeated ? Policy::TakeAll : Policy::Throw);
+}
+
+// Deals the positional words out: one to each name, what is left to the one that takes several, wherever it stands. CLI11 would give
+// a repeated name everything, also what the names behind it need.
+void deal(const std::vector<std::string>& words, std::vector<Bound>& bound) {
+  std::vector<Bound*> names;
+  std::size_t needed = 0;
+  bool several = false;
+  for (auto& b : bound)
+    if (b.item->role == Item::Role::positional) {
+      names.push_back(&b);
+      needed += b.item->required;
+      several |= b.item->repeated;
+    }
+  std::size_t spare = words.size() > needed ? words.size() - needed : 0, next = 0;
+  for (Bound* name : names) {
+    std::size_t take = name->item->required;
+    if (name->item->repeated) take += spare;
+    else if (!name->item->required && spare > 0 && !several) take = 1;
+    if (next + take > words.size()) throw usage_error("{} is required", name->item->name);
+    if (!name->item->required || name->item->repeated) spare -= take - name->item->required;
+    name->words.assign(words.begin() + static_cast<std::ptrdiff_t>(next), words.begin() + static_cast<std::ptrdiff_t>(next + take));
+    next += take;
+  }
+  if (next < words.size()) throw usage_error("one argument too many: \"{}\"", shown(words[next]));
+}
 
 const Verb& find_verb(const Tool& tool, const std::string& name) {
   std::vector<std::string> names;
@@ -63,17 +91,19 @@ const Verb& find_verb(const Tool& tool, const std::string& name) {
   throw usage_error("there is no verb \"{}\"; one of {} expected{}", shown(name), fmt::join(names, ", "), suggestion(name, names));
 }
 
-// What CLI11 cannot say about an option nobody knows.
-[[noreturn]] void throw_unexpected(const std::vector<std::string>& left, const std::vector<Bound>& bound) {
+[[noreturn]] void throw_unknown(const std::string& word, const std::vector<Bound>& bound) {
   std::vector<std::string> known;
   for (const auto& b : bound)
     if (b.item->role != Item::Role::positional) known.push_back(b.item->name.substr(0, b.item->name.find(',')));
-  for (const auto& word : left) {
-    if (word.size() < 2 || word[0] != '-') continue;
-    const auto name = word.substr(0, word.find('='));
-    throw usage_error("there is no option \"{}\"{}", shown(name), suggestion(name, known));
-  }
-  throw usage_error("one argument too many: \"{}\"", left.empty() ? "" : shown(left.front()));
+  const auto name = word.substr(0, word.find('='));
+  throw usage_error("there is no option \"{}\"{}", shown(name), suggestion(name, known));
+}
+
+// What stands before "--", and the plain words behind it.
+std::pair<std::vector<std::string>, std::vector<std::string>> split_at_dashes(const std::vector<std::string>& words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (dashes == words.end()) return {words, {}};
+  return {{words.begin(), dashes}, {dashes + 1, words.end()}};
 }
 
 void check_spelling(const std::vector<std::string>& words) {
@@ -91,11 +121,8 @@ bool asks_for(const std::vector<std::string>& words, std::initializer_list<const
 
 void fill(std::vector<Bound>& bound) {
   for (auto& b : bound) {
-    if (b.option->count() == 0) continue;
-    if (b.item->role == Item::Role::flag) {
-      b.item->set(b.option->results());
-      continue;
-    }
+    if (b.option && b.option->count() > 0 && b.item->role == Item::Role::flag) b.item->set(b.option->results());
+    if (b.words.empty()) continue;
     if (b.item->access != Item::Access::value)
       for (const auto& word : b.words)
         if (word.empty()) throw usage_error("{}: an empty path", b.item->name);
@@ -137,26 +164,33 @@ std::optional<Parsed> parse(const Tool& tool, const std::vector<std::string>& ar
   parsed.common.describe(common);
   CLI::App app;
   app.set_help_flag();
-  app.positionals_at_end(false);
   std::vector<Bound> bound;
   for (const auto* described : {&parsed.instance->described, &common})
     for (const auto& item : described->items()) bound.push_back({&item, nullptr, {}});
-  for (auto& b : bound) b.option = bind(app, *b.item, b.words);
+  for (auto& b : bound) bind(app, b);
+  app.allow_extras();  // the positionals, and options nobody knows
+  const auto [before, behind] = split_at_dashes(words);
+  const auto see = fmt::format("(see {} {} --help)", tool.name, verb.name);
+  std::vector<std::string> positionals;
+  const auto leftovers = [&] {
+    for (auto& word : app.remaining()) {
+      if (word.size() > 1 && word[0] == '-') throw_unknown(word, bound);
+      positionals.push_back(word);
+    }
+  };
   try {
-    app.parse(std::vector<std::string>(words.rbegin(), words.rend()));
-  } catch (const CLI::ExtrasError&) {
-    throw_unexpected(app.remaining(), bound);
+    app.parse(std::vector<std::string>(before.rbegin(), before.rend()));
   } catch (const CLI::ArgumentMismatch& e) {
     for (const auto& b : bound)
-      if (!b.item->repeated && b.option->count() > 1) {
-        if (b.item->role == Item::Role::positional) throw usage_error("one argument too many: \"{}\"", shown(b.option->results().back()));
-        throw usage_error("{} is given {} times", b.item->name, b.option->count());
-      }
-    throw usage_error("{} (see {} {} --help)", sentence(e), tool.name, verb.name);
+      if (b.option && !b.item->repeated && b.option->count() > 1) throw usage_error("{} is given {} times", b.item->name, b.option->count());
+    throw usage_error("{} {}", sentence(e), see);
   } catch (const CLI::ParseError& e) {
-    if (!app.remaining().empty()) throw_unexpected(app.remaining(), bound);  // a misspelt option rather than what it left missing
-    throw usage_error("{} (see {} {} --help)", sentence(e), tool.name, verb.name);
+    leftovers();  // a misspelt option rather than what it left missing
+    throw usage_error("{} {}", sentence(e), see);
   }
+  leftovers();
+  positionals.insert(positionals.end(), behind.begin(), behind.end());
+  deal(positionals, bound);
   fill(bound);
   parsed.common.check();
   return parsed;

@@ -29,7 +29,7 @@ bool exists(const std::string& path) {
 
 fs::path real(const std::string& path) {
   std::error_code failed;
-  const auto out = fs::weakly_canonical(path, failed);
+  const auto out = fs::weakly_canonical(fs::absolute(path), failed);
   auto text = (failed ? fs::absolute(path) : out).lexically_normal().string();
   while (text.size() > 1 && text.back() == '/') text.pop_back();
   return text;

@@ -1,0 +1,51 @@
+# For every Bats file: setup() { load ../support/load; setup_case; }
+# Gives the tools on PATH, bats-assert, $DATA (tests/golden), $SHARED (material kept outside the repository; may be missing) and an
+# empty folder of the case's own as the current one.
+bats_require_minimum_version 1.7.0
+for library in bats-support bats-assert bats-file; do
+  for place in ${BATS_LIB_PATH//:/ } /usr/lib/bats /usr/local/lib /usr/lib/node_modules; do
+    if [ -f "$place/$library/load.bash" ]; then load "$place/$library/load"; break; fi
+  done
+done
+
+ROOT=$(cd "${BATS_TEST_DIRNAME:-.}/../.." && pwd)
+BUILD=${ME2_BUILD:-$ROOT/build}
+DATA=$ROOT/tests/golden
+SHARED=${ME2_SHARED:-$ROOT/../shared}
+PATH=$BUILD/bin:$BUILD/tests:$PATH
+export PATH ROOT DATA SHARED NO_COLOR=1
+unset SLURM_CPUS_PER_TASK ME2_TMPDIR
+export OMP_NUM_THREADS=1  # several cases run at once
+
+setup_case() {
+  mkdir -p "$BATS_TEST_TMPDIR/w" "$BATS_TEST_TMPDIR/tmp"
+  export TMPDIR=$BATS_TEST_TMPDIR/tmp  # what a tool leaves behind there is seen
+  cd "$BATS_TEST_TMPDIR/w" || return 1
+}
+
+tools() { (cd "$BUILD/bin" && ls -d me2-*); }
+
+# "me2-align apply", one line for each verb of each tool
+verbs() {
+  local tool
+  for tool in $(tools); do "$BUILD/bin/$tool" --help-markdown | sed -n "s/^## \($tool .*\)/\1/p"; done
+}
+
+skip_without_shared() { [ -e "$SHARED/$1" ] || skip "$1 is not on this machine"; }
+
+# The path of a golden case: another set of the same cases (ME2_GOLDENS), ours, or the shared one.
+golden() {
+  local place
+  for place in "${ME2_GOLDENS:-/nonexistent}" "$DATA" "$SHARED/goldens"; do
+    if [ -e "$place/$1" ]; then echo "$place/$1"; return; fi
+  done
+  skip "golden case $1 is not on this machine"
+}
+
+# One line on stderr, nothing on stdout: what each failure looks like. After `run --separate-stderr`.
+assert_one_line_of_error() {
+  assert_equal "$output" ""
+  assert_equal "$(printf '%s\n' "$stderr" | grep -c ': error: ')" 1
+}
+
+assert_nothing_written() { assert_equal "$(ls -A .)" ""; assert_equal "$(ls -A "$TMPDIR")" ""; }
