@@ -1,0 +1,131 @@
+#include "metrics/retrieval.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace me2::metrics {
+namespace {
+
+constexpr std::int64_t kBlock = 256;    // rows of the streamed set in memory as f32
+constexpr std::int64_t kSlice = 16384;  // features of the held set turned into f32 at once
+
+Direction summarise(std::vector<double> per_draw, std::vector<double> per_query) {
+  Direction d;
+  const double n = static_cast<double>(per_draw.size());
+  d.mean = std::accumulate(per_draw.begin(), per_draw.end(), 0.0) / n;
+  double squares = 0;
+  for (double v : per_draw) squares += (v - d.mean) * (v - d.mean);
+  d.sem = std::sqrt(squares / n) / std::sqrt(n);
+  d.low = d.mean - 1.959963984540054 * d.sem;
+  d.high = d.mean + 1.959963984540054 * d.sem;
+  d.per_draw = std::move(per_draw);
+  d.per_query = std::move(per_query);
+  return d;
+}
+
+Direction top_one(const at::Tensor& similarity, const std::vector<Draw>& draws, bool brain_asks) {
+  const auto s = similarity.to(at::kFloat).contiguous();
+  const float* p = s.const_data_ptr<float>();
+  const std::int64_t n = s.size(0), width = s.size(1);
+  std::vector<double> per_draw, asked(n), right(n);
+  for (const auto& draw : draws) {
+    std::int64_t hits = 0;
+    for (const auto query : draw.index) {
+      const auto at = [&](std::int64_t candidate) { return brain_asks ? p[query * width + candidate] : p[candidate * width + query]; };
+      const float own = at(query);
+      // The last place of an ascending sort: among equals the reference's sort is not stable; we call a tie a miss.
+      const bool hit = std::none_of(draw.index.begin(), draw.index.end(), [&](auto c) { return c != query && at(c) >= own; });
+      hits += hit;
+      asked[query] += 1;
+      right[query] += hit;
+    }
+    per_draw.push_back(static_cast<double>(hits) / static_cast<double>(draw.index.size()));
+  }
+  std::vector<double> per_query(n, std::numeric_limits<double>::quiet_NaN());
+  for (std::int64_t i = 0; i < n; ++i)
+    if (asked[i] > 0) per_query[i] = right[i] / asked[i];
+  return summarise(std::move(per_draw), std::move(per_query));
+}
+
+}  // namespace
+
+Rows Rows::of(const at::Tensor& x) {
+  return {x.size(0), [x](std::int64_t first, std::int64_t count) { return x.narrow(0, first, count).flatten(1); }};
+}
+
+at::Tensor cosine_matrix(const Rows& brain, const Rows& image) {
+  if (brain.size == 0 || image.size == 0) throw data_error("no embeddings to compare");
+  std::vector<at::Tensor> parts;
+  for (std::int64_t i = 0; i < image.size; i += 64) parts.push_back(image.read(i, std::min<std::int64_t>(64, image.size - i)));
+  const std::int64_t features = parts[0].size(1);
+  at::Tensor out = at::zeros({brain.size, image.size}, at::kFloat);
+  std::vector<at::Tensor> norms;
+  for (auto& part : parts) norms.push_back(part.to(at::kFloat).norm(2, 1));
+  const at::Tensor image_norm = at::cat(norms);
+  for (std::int64_t first = 0; first < brain.size; first += kBlock) {
+    const std::int64_t count = std::min(kBlock, brain.size - first);
+    at::Tensor block = at::empty({count, features}, at::kFloat);
+    for (std::int64_t i = 0; i < count; i += 32) {
+      const at::Tensor rows = brain.read(first + i, std::min<std::int64_t>(32, count - i));
+      if (rows.size(1) != features) throw data_error("brain and image embeddings of one width expected, {} and {} found", rows.size(1), features);
+      block.narrow(0, i, rows.size(0)).copy_(rows);
+    }
+    at::Tensor dots = out.narrow(0, first, count);
+    for (std::int64_t f = 0; f < features; f += kSlice) {
+      const auto last = std::min(f + kSlice, features);
+      std::vector<at::Tensor> slices;
+      for (auto& part : parts) slices.push_back(part.slice(1, f, last).to(at::kFloat));
+      dots.addmm_(block.slice(1, f, last), at::cat(slices).t());
+    }
+    dots.div_(block.norm(2, 1, true)).div_(image_norm.unsqueeze(0));
+  }
+  return out;
+}
+
+std::vector<Draw> retrieval_draws(std::int64_t pool, std::int64_t ways, std::int64_t draws, std::uint64_t seed) {
+  if (ways < 2 || ways > pool) throw data_error("{}-way retrieval needs {} pairs, {} found", ways, ways, pool);
+  std::vector<Draw> out(draws);
+  for (std::int64_t d = 0; d < draws; ++d) {
+    Random random(seed, "retrieval " + std::to_string(d));
+    std::vector<std::int64_t> all(pool);
+    std::iota(all.begin(), all.end(), std::int64_t{0});
+    random.shuffle(std::span<std::int64_t>(all));
+    all.resize(ways);
+    out[d].index = std::move(all);
+  }
+  return out;
+}
+
+Retrieval retrieve(const at::Tensor& similarity, const std::vector<Draw>& draws) {
+  if (similarity.dim() != 2 || similarity.size(0) != similarity.size(1)) throw data_error("a square matrix of similarities expected, {} found", similarity.sizes().vec());
+  if (draws.empty()) throw data_error("no draws of candidates");
+  for (const auto& draw : draws)
+    for (const auto i : draw.index)
+      if (i < 0 || i >= similarity.size(0)) throw data_error("a draw names pair {} of {}", i, similarity.size(0));
+  Retrieval out;
+  out.ways = static_cast<std::int64_t>(draws[0].index.size());
+  out.image_retrieval = top_one(similarity, draws, true);
+  out.brain_retrieval = top_one(similarity, draws, false);
+  return out;
+}
+
+std::vector<std::int64_t> retrieval_wins(const at::Tensor& similarity, int dim) {
+  const at::Tensor right = similarity.diagonal().unsqueeze(dim);
+  const at::Tensor counts = similarity.lt(right).sum(dim).to(at::kLong).contiguous();
+  const auto* p = counts.const_data_ptr<std::int64_t>();
+  return {p, p + counts.numel()};
+}
+
+at::Tensor csls(const at::Tensor& similarity, std::int64_t k) {
+  const auto near = [&](int dim) { return std::get<0>(similarity.topk(std::min(k, similarity.size(dim)), dim)).mean(dim, true); };
+  return 2 * similarity - near(1) - near(0);
+}
+
+}  // namespace me2::metrics
