@@ -1,0 +1,123 @@
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/signals.h"
+#include "base/temp.h"
+#include "support/temp_dir.h"
+
+namespace me2 {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Runs `body` in a process of its own and gives its wait status.
+template <class F>
+int in_child(F body) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    body();
+    std::exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(Signals, SetTheFlagAndNameThemselves) {
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) {
+    const int status = in_child([signal] {
+      watch_signals();
+      if (stop_requested()) ::_exit(1);
+      ::raise(signal);
+      if (!stop_requested()) ::_exit(2);
+      try {
+        check_stop();
+        ::_exit(3);
+      } catch (const Error& e) {
+        ::_exit(e.exit() == Exit::temp_fail && std::string(e.what()) == "stopped by " + stop_signal_name() ? 0 : 4);
+      }
+    });
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << signal << ": " << status;
+  }
+}
+
+TEST(Signals, TheSameRequestSentTwiceAtOnceDoesNotKill) {
+  const int status = in_child([] {
+    watch_signals();
+    ::raise(SIGTERM);
+    ::raise(SIGTERM);
+    ::_exit(0);
+  });
+  EXPECT_TRUE(WIFEXITED(status));
+}
+
+TEST(Signals, WhatTheParentIgnoresStaysIgnored) {
+  const int status = in_child([] {
+    ::signal(SIGHUP, SIG_IGN);  // nohup
+    watch_signals();
+    ::raise(SIGHUP);
+    ::_exit(stop_requested() ? 1 : 0);
+  });
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+class Temporary : public testing::Test {
+ protected:
+  void SetUp() override { ::setenv("ME2_TMPDIR", place_.path().c_str(), 1); }
+  void TearDown() override { ::unsetenv("ME2_TMPDIR"); }
+  bool empty() const { return fs::is_empty(place_.path()); }
+  test::TempDir place_;
+};
+
+TEST_F(Temporary, FolderGoesWithItsObject) {
+  {
+    TemporaryFolder folder("x-");
+    std::error_code failed;
+    fs::create_directories(folder.path() + "/a/b", failed);
+    TemporaryFolder moved = std::move(folder);
+    EXPECT_TRUE(fs::exists(moved.path()));
+  }
+  EXPECT_TRUE(empty());
+}
+
+TEST_F(Temporary, KeptFolderStays) {
+  {
+    TemporaryFolder folder;
+    folder.keep();
+  }
+  EXPECT_FALSE(empty());
+}
+
+TEST_F(Temporary, FolderGoesAtExitWithoutUnwinding) {
+  in_child([] {
+    new TemporaryFolder;  // never destroyed
+    std::exit(3);
+  });
+  EXPECT_TRUE(empty());
+}
+
+TEST_F(Temporary, AForkedChildLeavesItsParentsFolderAlone) {
+  const TemporaryFolder folder;
+  in_child([] {});
+  EXPECT_TRUE(fs::exists(folder.path()));
+}
+
+TEST_F(Temporary, APlaceThatIsNotThereIsNamed) {
+  ::setenv("ME2_TMPDIR", "/nonexistent/place", 1);
+  try {
+    TemporaryFolder folder;
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.exit(), Exit::cant_create);
+    EXPECT_NE(std::string(e.what()).find("/nonexistent/place"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace me2
