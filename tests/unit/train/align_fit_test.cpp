@@ -1,0 +1,142 @@
+#include "train/align_fit.h"
+
+#include <numeric>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/signals.h"
+#include "base/temp.h"
+#include "models/ridge.h"
+#include "nn/device.h"
+#include "store/stage.h"
+#include "support/golden.h"
+#include "support/made_stores.h"
+#include "train/losses.h"
+#include "train/prior_training.h"
+#include "train/training_data.h"
+
+namespace me2::train {
+namespace {
+
+struct Fit : testing::Test {
+  TemporaryFolder folder;
+  test::MadeWorld world;
+  std::string at(const std::string& name) const { return folder.path() + "/" + name; }
+  void SetUp() override {
+    nn::set_threads(1);
+    test::made_targets(at("targets.zarr"), world);
+    test::made_subject(at("new.zarr"), world, "new", 40, 5);
+    // "Latents" of two others: a linear function of the causes, for images 0..79 and 40..99; the second seen twice with opposite noise.
+    const at::Tensor z = test::made_causes(world), map = at::randn({world.hidden, 6}, test::made_generator(77));
+    latents = z.mm(map);
+    write("one.zarr", at::arange(0, 80), latents.narrow(0, 0, 80));
+    const at::Tensor noise = at::randn({60, 6}, test::made_generator(78));
+    write("two.zarr", at::arange(40, 100).repeat({2}), at::cat({latents.narrow(0, 40, 60) + noise, latents.narrow(0, 40, 60) - noise}));
+  }
+  void write(const std::string& name, const at::Tensor& stimulus, const at::Tensor& values) {
+    auto group = store::Group::create(at(name));
+    test::put<std::int32_t>(group, "stimulus", stimulus.to(at::kInt), {"sample"});
+    test::put<float>(group, "latent", values.contiguous(), {"sample", "hidden"});
+  }
+  at::Tensor latents;
+};
+
+TEST_F(Fit, FindsTheSharedLatentsOfUnseenTestImages) {
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.targets = {{at("one.zarr")}, {at("two.zarr")}};
+  const Json shared_only = parse_json(fit_subject(o, ""), "fit");
+  EXPECT_EQ(shared_only.at("images_shared"), 80);  // training images are 20..119; 20..99 were seen by the others
+  EXPECT_EQ(shared_only.at("rows"), 80);
+  o.from_tokens = InputPath{at("targets.zarr")};
+  o.model.path = at("m2");
+  const Json report = parse_json(fit_subject(o, ""), "fit");
+  EXPECT_EQ(report.at("images_predicted"), 20);
+  EXPECT_EQ(report.at("rows"), 100);
+  EXPECT_GT(report.at("map").at("leave_one_out_r2").get<double>(), 0.999);  // tokens determine the causes exactly
+  const auto model = weights::StateDict::open(at("m2"));
+  const SubjectTrials trials(at("new.zarr"), "", {});
+  std::vector<std::int64_t> first(trials.test().begin(), trials.test().begin() + 20);
+  const at::Tensor predicted = at::linear(trials.betas(first), model.get("ridge.linears.0.weight"), model.get("ridge.linears.0.bias"));
+  const at::Tensor want = latents.narrow(0, 0, 20);
+  EXPECT_GT(1 - (predicted - want).square().mean().item<double>() / want.var().item<double>(), 0.8);
+  EXPECT_EQ(model.config().at("subjects"), Json::array({"new"}));
+}
+
+TEST_F(Fit, ToTokensIsTheClosedFormBaseline) {
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.from_tokens = InputPath{at("targets.zarr")};
+  o.to = FitTo::tokens;
+  fit_subject(o, "");
+  const auto model = weights::StateDict::open(at("m"));
+  EXPECT_EQ(model.shape("ridge.linears.0.weight"), (std::vector<std::int64_t>{world.tokens * world.width, 40}));
+  const SubjectTrials trials(at("new.zarr"), "", {});
+  std::vector<std::int64_t> first(trials.test().begin(), trials.test().begin() + 20);
+  std::vector<std::int32_t> stimulus;
+  for (const auto row : first) stimulus.push_back(trials.stimulus()[row]);
+  const at::Tensor predicted = at::linear(trials.betas(first), model.get("ridge.linears.0.weight"), model.get("ridge.linears.0.bias"));
+  const auto score = retrieval(normalised_rows(predicted), normalised_rows(Targets(at("targets.zarr"), false, false).get("clip_tokens", stimulus)));
+  EXPECT_GT(score.forward, 0.8);  // chance 0.05
+}
+
+TEST_F(Fit, KeepsTheRestOfThePretrainedModelAndRefusesAnotherWidth) {
+  std::map<std::string, at::Tensor> tensors{{"ridge.linears.0.weight", at::zeros({6, 3})}, {"ridge.linears.0.bias", at::zeros({6})},
+                                            {"ridge.linears.1.weight", at::zeros({6, 4})}, {"ridge.linears.1.bias", at::zeros({6})},
+                                            {"backbone.backbone_linear.weight", at::ones({8, 6})}};
+  weights::save_model_dir(at("pre"), Json{{"hidden_dim", 6}, {"subjects", {"x", "y"}}}, tensors);
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.targets = {{at("one.zarr")}};
+  o.pretrained = ModelPath{at("pre")};
+  fit_subject(o, "");
+  const auto model = weights::StateDict::open(at("m"));
+  EXPECT_EQ(model.names(), (std::vector<std::string>{"backbone.backbone_linear.weight", "ridge.linears.0.bias", "ridge.linears.0.weight"}));
+  tensors["ridge.linears.0.weight"] = at::zeros({5, 3});
+  weights::save_model_dir(at("pre"), Json::object(), tensors);
+  EXPECT_THROW(fit_subject(o, ""), Error);
+  o.pretrained.reset();
+  o.targets.clear();
+  EXPECT_THROW(fit_subject(o, ""), Error);  // no targets
+  auto other = store::Group::create(at("none.zarr"));
+  test::put<std::int32_t>(other, "stimulus", at::arange(500, 510).to(at::kInt), {"sample"});
+  test::put<float>(other, "latent", at::zeros({10, 6}), {"sample", "hidden"});
+  o.targets = {{at("none.zarr")}};
+  EXPECT_THROW(fit_subject(o, ""), Error);  // no image in common
+}
+
+TEST_F(Fit, PriorAloneLearnsAndResumesToTheSameBytes) {
+  const at::Tensor tokens = Targets(at("targets.zarr"), false, false).get("clip_tokens", [&] {
+    std::vector<std::int32_t> all(static_cast<std::size_t>(world.images));
+    std::iota(all.begin(), all.end(), 0);
+    return all;
+  }());
+  auto group = store::Group::create(at("tokens.zarr"));
+  test::put<std::int32_t>(group, "stimulus", at::arange(world.images).to(at::kInt), {"sample"});
+  test::put<float>(group, "tokens", (tokens + 0.1 * at::randn(tokens.sizes(), test::made_generator(3))).contiguous(), {"sample", "token", "feature"});
+  PriorTrainOptions o;
+  o.tokens.path = at("tokens.zarr");
+  o.targets.path = at("targets.zarr");
+  o.model.path = at("whole");
+  o.depth = 1;
+  o.epochs = 30;
+  o.max_lr = 3e-3;
+  TrainContext c;
+  const Json last = parse_json(train_prior(o, c), "row");
+  EXPECT_LT(last.at("loss_prior").get<double>(), 0.7 * tokens.var().item<double>());  // knowing nothing costs the variance
+  o.model.path = at("parts");
+  for (int k = 0; k < 2; ++k) {
+    request_stop(15);
+    EXPECT_THROW(train_prior(o, c), Error);
+    clear_stop();
+    c.resume = true;
+  }
+  train_prior(o, c);
+  EXPECT_TRUE(read_file(at("parts/model.safetensors")) == read_file(at("whole/model.safetensors")));
+}
+
+}  // namespace
+}  // namespace me2::train
