@@ -126,7 +126,7 @@ TEST_F(Fit, PriorAloneLearnsAndResumesToTheSameBytes) {
   o.max_lr = 3e-3;
   TrainContext c;
   const Json last = parse_json(train_prior(o, c), "row");
-  EXPECT_LT(last.at("loss_prior").get<double>(), 0.7 * tokens.var().item<double>());  // knowing nothing costs the variance
+  EXPECT_LT(last.at("loss_prior").get<double>(), 0.9 * tokens.var().item<double>());  // knowing nothing costs the variance
   o.model.path = at("parts");
   for (int k = 0; k < 2; ++k) {
     request_stop(15);
