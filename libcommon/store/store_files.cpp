@@ -99,16 +99,27 @@ void NewFile::write(std::uint64_t offset, const void* from, std::size_t n) {
   }
 }
 
-void NewFile::start_writeback() { ::sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE); }
+void NewFile::start_writeback() {
+  if (fsync_wanted()) ::sync_file_range(fd_, 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
+bool fsync_wanted() {
+  static const bool wanted = [] {
+    const char* setting = std::getenv("ME2_FSYNC");
+    return !setting || std::string_view(setting) != "off";
+  }();
+  return wanted;
+}
 
 void NewFile::commit() {
-  if (::fsync(fd_) != 0) fail("fsync");
+  if (fsync_wanted() && ::fsync(fd_) != 0) fail("fsync");
   if (::close(std::exchange(fd_, -1)) != 0) fail("close");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename");
   temporary_.clear();
 }
 
 void sync_folders(const std::string& root, const std::vector<std::string>& files) {
+  if (!fsync_wanted()) return;
   std::set<std::string> folders;
   for (const std::string& file : files)
     for (std::string folder = file.substr(0, file.rfind('/')); folders.insert(folder).second && folder.size() > root.size();)

@@ -45,6 +45,10 @@ class NewFile {
   int fd_ = -1;
 };
 
+// Whether files and folders are fsynced. On, unless the environment says ME2_FSYNC=off: then a crash of the machine (not of the
+// process) may lose what was written last. For tests, and for scratch disks where fsync is slow.
+bool fsync_wanted();
+
 inline constexpr std::string_view kTemporarySuffix = ".me2-tmp";
 
 // fsyncs the folders that hold these files, each once, and the folders above them up to `root`, so that the names survive a crash.

@@ -242,8 +242,8 @@ ArrayMeta meta_of(const ArraySpec& spec, int zarr_format, const std::string& whe
     meta.item = 0;
   } else {
     meta.item = item_size(spec.dtype);
-    if (std::isnan(spec.fill) || std::isinf(spec.fill)) meta.fill = parse_fill(Json(std::isnan(spec.fill) ? "NaN" : spec.fill > 0 ? "Infinity" : "-Infinity"), spec.dtype, where);
-    else meta.fill = parse_fill(Json(spec.fill), spec.dtype, where);
+    meta.fill.resize(meta.item);
+    convert_elements(DType::f8, &spec.fill, spec.dtype, meta.fill.data(), 1);
   }
   if (zarr_format == 2) {  // no shards there: the unit of writing is the chunk
     meta.inner = meta.grid;

@@ -8,6 +8,7 @@ for library in bats-support bats-assert bats-file; do
   done
 done
 
+export ME2_FSYNC=off  # for crashes of the machine; slow on some disks
 ROOT=$(cd "${BATS_TEST_DIRNAME:-.}/../.." && pwd)
 BUILD=${ME2_BUILD:-$ROOT/build}
 DATA=$ROOT/tests/golden
