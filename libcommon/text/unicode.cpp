@@ -77,6 +77,7 @@ std::u32string nfd(std::u32string_view points) { return normalize(points, form_d
 std::u32string nfkc(std::u32string_view points) { return normalize(points, form_kc); }
 std::u32string lower(std::u32string_view points) { return from_icu(to_icu(points).toLower(icu::Locale::getRoot())); }
 char32_t lower_one(char32_t c) { return static_cast<char32_t>(u_tolower(static_cast<UChar32>(c))); }
+char32_t upper_one(char32_t c) { return static_cast<char32_t>(u_toupper(static_cast<UChar32>(c))); }
 
 bool is_letter(char32_t c) { return U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_L_MASK; }
 bool is_number(char32_t c) { return U_GET_GC_MASK(static_cast<UChar32>(c)) & U_GC_N_MASK; }

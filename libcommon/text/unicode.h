@@ -13,7 +13,8 @@ std::u32string nfc(std::u32string_view points);
 std::u32string nfd(std::u32string_view points);
 std::u32string nfkc(std::u32string_view points);
 std::u32string lower(std::u32string_view points);  // full mapping with context, as Python's str.lower
-char32_t lower_one(char32_t c);                     // simple mapping
+char32_t lower_one(char32_t c);                     // simple mappings
+char32_t upper_one(char32_t c);
 
 bool is_letter(char32_t c);        // \p{L}
 bool is_number(char32_t c);        // \p{N}

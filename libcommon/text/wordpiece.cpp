@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -123,6 +124,10 @@ void WordPiece::encode_word(std::u32string_view word, std::vector<std::int64_t>&
 }
 
 void WordPiece::encode_plain(std::u32string_view text, std::vector<std::int64_t>& out) const {
+  split_words(text, lowercase_, [&](std::u32string_view word) { encode_word(word, out); });
+}
+
+void WordPiece::split_words(std::u32string_view text, bool lowercase, const std::function<void(std::u32string_view)>& take) {
   std::u32string clean;
   for (const char32_t c : text) {
     const bool layout = c == '\t' || c == '\n' || c == '\r';
@@ -131,7 +136,7 @@ void WordPiece::encode_plain(std::u32string_view text, std::vector<std::int64_t>
     else if (is_cjk(c)) clean += {U' ', c, U' '};
     else clean += c;
   }
-  if (lowercase_) {
+  if (lowercase) {
     std::u32string stripped;
     for (const char32_t c : nfd(clean))
       if (!was_nonspacing_mark(c)) stripped += lower_one(c);
@@ -144,11 +149,33 @@ void WordPiece::encode_plain(std::u32string_view text, std::vector<std::int64_t>
       word += c;
       continue;
     }
-    encode_word(word, out);
+    if (!word.empty()) take(word);
     word.clear();
-    if (punctuation) encode_word({&c, 1}, out);
+    if (punctuation) take({&c, 1});
   }
-  encode_word(word, out);
+  if (!word.empty()) take(word);
+}
+
+WordPiece WordPiece::of_words(const std::vector<std::string>& texts) {
+  std::set<std::string> words, letters;
+  for (const auto& text : texts)
+    split_words(decode_utf8(text), true, [&](std::u32string_view word) {
+      words.insert(encode_utf8(word));
+      for (const char32_t c : word) letters.insert(encode_utf8({&c, 1}));
+    });
+  std::vector<std::string> tokens{"[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"};
+  tokens.insert(tokens.end(), words.begin(), words.end());
+  for (const auto& letter : letters) {
+    if (!words.contains(letter)) tokens.push_back(letter);
+    tokens.push_back("##" + letter);
+  }
+  return WordPiece(std::move(tokens));
+}
+
+std::string WordPiece::vocab_text() const {
+  std::string out;
+  for (const auto& token : tokens_) out += token + "\n";
+  return out;
 }
 
 std::vector<std::int64_t> WordPiece::encode(std::string_view text, bool special, std::size_t max_length) const {

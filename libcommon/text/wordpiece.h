@@ -2,6 +2,7 @@
 // Source: Devlin et al. 2019; behaviour checked against tokenizers (BertNormalizer, BertPreTokenizer, WordPiece).
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,11 @@ class WordPiece {
   static WordPiece open(const std::string& path);
   explicit WordPiece(std::vector<std::string> vocabulary, bool lowercase = true);  // index = id
 
+  // Specials, then every word of `texts` once, sorted, then the single characters of these as first and as later piece: small data
+  // has no vocabulary of its own, and every word made of known letters can be written.
+  static WordPiece of_words(const std::vector<std::string>& texts);
+  std::string vocab_text() const;  // vocab.txt
+
   // With special: [CLS] ... [SEP]. max_length > 0 cuts to that many ids, specials included.
   std::vector<std::int64_t> encode(std::string_view text, bool special = true, std::size_t max_length = 0) const;
   // Pieces joined; [PAD], [UNK], [CLS], [SEP] and [MASK] are left out unless keep_special; spaces before punctuation are cleaned.
@@ -29,6 +35,8 @@ class WordPiece {
   std::int64_t pad() const { return pad_; }
 
  private:
+  // Calls `word` with each word and punctuation mark of a text, cleaned.
+  static void split_words(std::u32string_view text, bool lowercase, const std::function<void(std::u32string_view)>& word);
   void encode_plain(std::u32string_view text, std::vector<std::int64_t>& out) const;
   void encode_word(std::u32string_view word, std::vector<std::int64_t>& out) const;
   std::vector<std::string> tokens_;

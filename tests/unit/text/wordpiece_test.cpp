@@ -76,6 +76,17 @@ TEST(WordPiece, MalformedUtf8IsReplacedAndNeverRead) {
   EXPECT_EQ(tiny().encode("a\xff\xc3", false), std::vector<std::int64_t>{8});
 }
 
+TEST(WordPiece, AVocabularyOfItsOwnWordsWritesThemBack) {
+  const WordPiece tokenizer = WordPiece::of_words({"A red circle.", "two blue circles"});
+  const auto ids = tokenizer.encode("a blue circle.");
+  EXPECT_EQ(ids.size(), 6u);
+  EXPECT_EQ(tokenizer.decode(ids), "a blue circle.");
+  EXPECT_EQ(tokenizer.decode(tokenizer.encode("cubed")), "cubed");  // not one of the words: spelt
+  std::vector<std::string> lines;
+  for (std::size_t at = 0; at < tokenizer.vocab_text().size(); at = tokenizer.vocab_text().find('\n', at) + 1) lines.push_back("");
+  EXPECT_EQ(static_cast<std::int64_t>(lines.size()), tokenizer.size());
+}
+
 TEST(WordPiece, AVocabularyWithoutSpecialsIsRefused) { EXPECT_THROW(WordPiece({"a", "b"}), Error); }
 
 }  // namespace
