@@ -1,0 +1,154 @@
+#include "report/html.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "report/svg.h"
+
+namespace me2::report {
+namespace {
+
+// Colours follow the reader's light or dark setting; the print rules keep cards whole and drop the controls.
+constexpr const char* kStyle = R"css(
+:root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 6%,transparent)}
+*{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:0 auto;padding:1rem}
+h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.2rem;margin:1.6em 0 .5em;border-bottom:1px solid var(--line)}
+.note{border-left:4px solid #c0842b;padding:.3em .8em;background:var(--soft);margin:.5em 0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top}
+td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:.8rem}
+.card{border:1px solid var(--line);border-radius:8px;padding:.6rem;break-inside:avoid}
+.row{display:flex;gap:.4rem;flex-wrap:wrap}figure{margin:0;flex:1 1 70px;min-width:70px}figcaption{font-size:.75rem;opacity:.75}
+img{width:100%;height:auto;image-rendering:auto;border-radius:4px;display:block}
+.card p{margin:.4em 0 0;font-size:.85rem}.small{font-size:.8rem;opacity:.8}
+.found{display:grid;grid-template-columns:repeat(6,minmax(40px,96px));gap:.4rem;align-items:start;margin:.4rem 0}
+.found .right img{outline:3px solid #2e8b57}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}
+svg{max-width:100%;height:auto}pre{background:var(--soft);padding:.8rem;overflow-x:auto;font-size:.8rem;border-radius:6px}
+select{font:inherit;padding:.2em}@media print{.controls{display:none}body{max-width:none;padding:0}h2{break-after:avoid}}
+@media(max-width:480px){body{padding:.6rem;font-size:14px}.cards{grid-template-columns:1fr}th.opt,td.opt{display:none}}
+)css";
+
+// Sorting the cards is the page's only script.
+constexpr const char* kScript = R"js(
+const order=document.getElementById('order');
+if(order)order.addEventListener('change',()=>{const g=document.getElementById('all');const [k,d]=order.value.split('|');
+[...g.children].sort((a,b)=>k==='id'?a.dataset.row-b.dataset.row:(Number(a.dataset[k])-Number(b.dataset[k]))*d).forEach(c=>g.appendChild(c))});
+)js";
+
+std::string number(double v) { return std::isfinite(v) ? fmt::format("{:.3f}", v) : "undefined"; }
+
+// data-* keys are lower case letters and digits only: pixcorr -> pixcorr, clip_b -> clipb.
+std::string key(const std::string& name) {
+  std::string out;
+  for (const char c : name)
+    if (std::isalnum(static_cast<unsigned char>(c))) out += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return out;
+}
+
+std::string card(const ReportCard& c, std::size_t row) {
+  std::string out = fmt::format("<article class=\"card\" data-row=\"{}\"", row);
+  for (const auto& [name, value] : c.scores)
+    if (std::isfinite(value)) out += fmt::format(" data-{}=\"{:.6g}\"", key(name), value);
+  out += "><div class=\"row\">";
+  for (const auto& p : c.pictures)
+    out += fmt::format("<figure><img loading=\"lazy\" alt=\"{} of {}\" src=\"{}\"><figcaption>{}</figcaption></figure>", escape(p.label), escape(c.id), p.data_uri, escape(p.label));
+  out += "</div>";
+  if (!c.caption.empty()) out += "<p>&ldquo;" + escape(c.caption) + "&rdquo;</p>";
+  if (!c.reference.empty()) out += "<p class=\"small\">reference: " + escape(c.reference) + "</p>";
+  out += "<p class=\"small\">" + escape(c.id);
+  for (const auto& [name, value] : c.scores) out += " &middot; " + escape(name) + " " + number(value);
+  return out + "</p></article>\n";
+}
+
+std::string score_table(const ReportPage& page) {
+  const bool paper = std::any_of(page.scores.begin(), page.scores.end(), [](const auto& s) { return s.paper.has_value(); });
+  std::string out = "<div class=\"scroll\"><table><thead><tr><th>score</th><th>value</th><th>95% interval</th>";
+  if (paper) out += "<th>paper</th>";
+  out += "<th class=\"opt\">n</th><th class=\"opt\">what it says</th></tr></thead><tbody>\n";
+  for (const auto& s : page.scores) {
+    out += fmt::format("<tr><td>{}{}</td><td class=\"n\">{}</td><td class=\"n\">", escape(s.label), s.lower_is_better ? " &darr;" : "", number(s.value));
+    if (s.low && s.high) out += number(*s.low) + " &ndash; " + number(*s.high);
+    out += "</td>";
+    if (paper) out += "<td class=\"n\">" + (s.paper ? number(*s.paper) : "") + "</td>";
+    out += fmt::format("<td class=\"n opt\">{}</td><td class=\"opt small\">{}</td></tr>\n", s.n, escape(s.meaning));
+  }
+  out += "</tbody></table></div>\n";
+  for (const auto& [metric, needs] : page.not_run) out += "<p class=\"small\">not run: " + escape(metric) + " (" + escape(needs) + ")</p>\n";
+  return out;
+}
+
+std::string extremes(const ReportPage& page) {
+  std::vector<std::pair<double, const ReportCard*>> ranked;
+  for (const auto& c : page.cards)
+    for (const auto& [name, value] : c.scores)
+      if (name == page.sort_by && std::isfinite(value)) ranked.emplace_back(value, &c);
+  if (ranked.size() < 3) return "";
+  const bool lower = std::any_of(page.scores.begin(), page.scores.end(), [&](const auto& s) { return s.name == page.sort_by && s.lower_is_better; });
+  std::stable_sort(ranked.begin(), ranked.end(), [&](const auto& a, const auto& b) { return lower ? a.first < b.first : a.first > b.first; });
+  const std::size_t n = ranked.size(), k = std::min<std::size_t>(4, n / 3);
+  std::string out = "<h2>Best, median and worst by " + escape(page.sort_by) + "</h2>\n";
+  const auto group = [&](const char* name, std::size_t first) {
+    out += fmt::format("<h3>{}</h3><div class=\"cards\">", name);
+    for (std::size_t i = first; i < first + k; ++i) out += card(*ranked[i].second, i);
+    out += "</div>\n";
+  };
+  group("Best", 0), group("Median", (n - k) / 2), group("Worst", n - k);
+  return out;
+}
+
+}  // namespace
+
+std::string data_uri(const std::string& mime, const std::vector<unsigned char>& bytes) {
+  static constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out = "data:" + mime + ";base64,";
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t left = bytes.size() - i;
+    const unsigned value = bytes[i] << 16 | (left > 1 ? bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+    out += digits[value >> 18];
+    out += digits[value >> 12 & 63];
+    out += left > 1 ? digits[value >> 6 & 63] : '=';
+    out += left > 2 ? digits[value & 63] : '=';
+  }
+  return out;
+}
+
+std::string render_page(const ReportPage& page) {
+  std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
+                    "<title>" + escape(page.title) + "</title><style>" + kStyle + "</style></head><body>\n";
+  out += "<h1>" + escape(page.title) + "</h1>\n<p>" + escape(page.setting) + "</p>\n";
+  for (const auto& note : page.notes) out += "<p class=\"note\">" + escape(note) + "</p>\n";
+  out += "<h2>Scores</h2>\n" + score_table(page);
+  out += extremes(page);
+  if (!page.retrieval.empty()) {
+    out += "<h2>Retrieval</h2>\n<p class=\"small\">Left: what the person saw. Right of it: the images whose embeddings lie closest to the brain's, best first; the right one is framed.</p>\n";
+    for (const auto& r : page.retrieval) {
+      out += fmt::format("<div class=\"found\"><figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>", escape(r.query_label), r.query_uri);
+      for (const auto& [uri, right] : r.found) out += fmt::format("<figure{}><img alt=\"retrieved\" src=\"{}\"></figure>", right ? " class=\"right\"" : "", uri);
+      out += "</div>\n";
+    }
+  }
+  if (!page.charts.empty()) {
+    out += "<h2>Figures</h2>\n<div class=\"charts\">";
+    for (const auto& chart : page.charts) out += "<div>" + chart + "</div>\n";
+    out += "</div>\n";
+  }
+  if (!page.cards.empty()) {
+    out += "<h2>Every stimulus</h2>\n<p class=\"controls\"><label>Order <select id=\"order\"><option value=\"id|1\">as tested</option>";
+    for (const auto& [name, value] : page.cards.front().scores)
+      out += fmt::format("<option value=\"{0}|-1\">{1}, highest first</option><option value=\"{0}|1\">{1}, lowest first</option>", key(name), escape(name));
+    out += "</select></label></p>\n<div class=\"cards\" id=\"all\">\n";
+    for (std::size_t i = 0; i < page.cards.size(); ++i) out += card(page.cards[i], i);
+    out += "</div>\n";
+  }
+  if (!page.commands.empty()) {
+    out += "<h2>How to get these numbers again</h2>\n<pre>";
+    for (const auto& command : page.commands) out += escape(command) + "\n";
+    out += "</pre>\n";
+  }
+  if (!page.provenance.empty()) out += "<details><summary>Full provenance</summary><pre>" + escape(page.provenance) + "</pre></details>\n";
+  return out + "<script>" + kScript + "</script></body></html>\n";
+}
+
+}  // namespace me2::report

@@ -1,0 +1,67 @@
+#include "report/html.h"
+#include "report/svg.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace me2::report {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(Svg, TextIsEscaped) { EXPECT_THAT(scatter("<b>&\"", "x", "y", {}), HasSubstr("&lt;b&gt;&amp;&quot;")); }
+
+TEST(Svg, ABarEndsWhereItsValueIs) {  // the axis from 0 to 1 starts at 150 and is 360 wide
+  const auto svg = bar_chart("t", {{"a", .5, .4, .6, .25}});
+  EXPECT_THAT(svg, HasSubstr("width=\"180.0\" height=\"14\""));
+  EXPECT_THAT(svg, HasSubstr("M294.0"));  // the interval's lower end: 150 + .4 * 360
+  EXPECT_THAT(svg, HasSubstr("M240.0"));  // the reference tick: 150 + .25 * 360
+}
+
+TEST(Svg, PointsThatAreNotNumbersAreLeftOut) {
+  const auto svg = scatter("t", "x", "y", {{"g", "red", {{0, 0}, {NAN, 1}, {1, 1}}, {}}});
+  EXPECT_THAT(svg, Not(HasSubstr("nan")));
+}
+
+TEST(Html, DataUriIsBase64) {  // RFC 4648 test vectors
+  EXPECT_EQ(data_uri("text/plain", {'f'}), "data:text/plain;base64,Zg==");
+  EXPECT_EQ(data_uri("text/plain", {'f', 'o'}), "data:text/plain;base64,Zm8=");
+  EXPECT_EQ(data_uri("text/plain", {'f', 'o', 'o'}), "data:text/plain;base64,Zm9v");
+}
+
+TEST(Html, ThePageNeedsNoNetworkAndEscapesCaptions) {
+  ReportPage page;
+  page.title = "t";
+  ReportCard card;
+  card.id = "17";
+  card.caption = "<script>alert(1)</script>";
+  card.scores = {{"pixcorr", .5}, {"clip_b", NAN}};
+  page.cards = {card};
+  page.scores = {{"pixcorr", "PixCorr", .5, .4, .6, .322, 1, false, "m"}};
+  const auto html = render_page(page);
+  EXPECT_THAT(html, Not(HasSubstr("<script>alert")));
+  EXPECT_THAT(html, Not(HasSubstr("src=\"http")));
+  EXPECT_THAT(html, Not(HasSubstr("<link")));
+  EXPECT_THAT(html, HasSubstr("data-pixcorr=\"0.5\""));
+  EXPECT_THAT(html, HasSubstr("0.322"));  // the paper's figure beside ours
+  EXPECT_THAT(html, HasSubstr("clip_b undefined"));
+}
+
+TEST(Html, WorstOfALowerIsBetterScoreIsTheHighest) {
+  ReportPage page;
+  page.sort_by = "swav";
+  page.scores = {{"swav", "SwAV", .4, {}, {}, {}, 3, true, ""}};
+  for (int i = 0; i < 3; ++i) {
+    ReportCard card;
+    card.id = "image" + std::to_string(i);
+    card.scores = {{"swav", i * .1}};
+    page.cards.push_back(card);
+  }
+  const auto html = render_page(page);
+  EXPECT_THAT(html.substr(html.find("<h3>Best"), html.find("<h3>Median") - html.find("<h3>Best")), HasSubstr("image0"));
+  EXPECT_THAT(html.substr(html.find("<h3>Worst"), html.find("<h2>Every") - html.find("<h3>Worst")), HasSubstr("image2"));
+}
+
+}  // namespace
+}  // namespace me2::report
