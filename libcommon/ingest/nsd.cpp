@@ -82,13 +82,23 @@ std::function<bool(std::int32_t)> shared_rule(const Layout& l) {
   std::vector<std::uint8_t> flag;
   if (!l.shared1000.empty()) flag = store::read_npy(l.shared1000).as<std::uint8_t>();
   if (!l.design_mat.empty()) {
-    const auto shared = store::read_mat(l.design_mat, "sharedix");
-    std::size_t top = flag.size();
-    for (const double v : shared.values)
-      if (!(v >= 1 && v < 1e7)) throw data_error("{}: sharedix holds {}, a 1-based image number expected", l.design_mat, v);
-      else top = std::max(top, static_cast<std::size_t>(v));
-    std::vector<std::uint8_t> second(top, 0);
-    for (const double v : shared.values) second[static_cast<std::size_t>(v) - 1] = 1;
+    const auto shared = store::read_mat(l.design_mat, "sharedix"), image = store::read_mat(l.design_mat, "subjectim");
+    // sharedix counts either slots of subjectim, where all subjects then have the same image, or images themselves.
+    bool slots = image.shape.size() == 2;
+    for (const double v : shared.values) {
+      if (!(v >= 1 && v < 1e7) || v != std::floor(v)) throw data_error("{}: sharedix holds {}, a 1-based number expected", l.design_mat, v);
+      slots = slots && v <= static_cast<double>(image.shape[1]);
+      for (std::int64_t k = 1; slots && k < image.shape[0]; ++k)
+        slots = image.at(k, static_cast<std::int64_t>(v) - 1) == image.at(0, static_cast<std::int64_t>(v) - 1);
+    }
+    std::vector<std::uint8_t> second(flag.size(), 0);
+    for (const double v : shared.values) {
+      const double number = slots ? image.at(0, static_cast<std::int64_t>(v) - 1) : v;
+      if (!(number >= 1 && number < 1e7)) throw data_error("{}: subjectim holds {}, a 1-based image number expected", l.design_mat, number);
+      const auto at = static_cast<std::size_t>(number) - 1;
+      if (at >= second.size()) second.resize(at + 1, 0);
+      second[at] = 1;
+    }
     for (std::size_t i = 0; i < flag.size(); ++i)
       if (flag[i] != second[i]) throw data_error("{}: image {} is {}shared, but {} says otherwise", l.shared1000, i, flag[i] ? "" : "not ", l.design_mat);
     flag = second;

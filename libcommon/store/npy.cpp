@@ -103,6 +103,8 @@ class DictReader {
   std::size_t at_ = 0;
 };
 
+std::string type_code(DType t) { return t == DType::b1 ? "b1" : dtype_name(t); }
+
 DType parse_descr(const std::string& descr, bool& swapped, const std::string& where) {
   if (descr.size() >= 2) {
     const char order = descr[0];
@@ -110,7 +112,7 @@ DType parse_descr(const std::string& descr, bool& swapped, const std::string& wh
     if (std::string("<>|=").find(order) != std::string::npos)
       for (const DType t : {DType::b1, DType::i1, DType::i2, DType::i4, DType::i8, DType::u1, DType::u2, DType::u4, DType::u8,
                             DType::f2, DType::f4, DType::f8})
-        if (descr.substr(1) == dtype_name(t)) return t;
+        if (descr.substr(1) == type_code(t)) return t;
   }
   if (descr.find('O') != std::string::npos) throw data_error("{}: holds Python objects (a pickle), which are never read", where);
   throw data_error("{}: element type '{}' is not supported; expected a boolean, integer or float type", where, descr);
@@ -209,7 +211,7 @@ void write_npy(const std::string& path, const Shape& shape, DType dtype, const v
   std::string dims;
   for (const std::int64_t extent : shape) dims += fmt::format("{},", extent);  // (3,) and (3,4,) are both valid tuples
   const bool bytes = item_size(dtype) == 1;
-  std::string dict = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", bytes ? '|' : '<', dtype_name(dtype), dims);
+  std::string dict = fmt::format("{{'descr': '{}{}', 'fortran_order': False, 'shape': ({}), }}", bytes ? '|' : '<', type_code(dtype), dims);
   dict.resize((10 + dict.size() + 1 + 63) / 64 * 64 - 11, ' ');
   dict += '\n';
   std::string out("\x93NUMPY\x01\x00", 8);

@@ -102,6 +102,7 @@ ArraySpec betas_spec(std::int64_t trials, std::int64_t voxels, int zarr_format) 
   spec.chunks = {zarr_format == 3 ? small : std::max<std::int64_t>(large, 1), width};
   if (zarr_format == 3 && large > small) spec.shards = {large, width};
   spec.codec = Codec::raw;  // z-scored noise: the best codecs save a tenth and cost most of the time
+  spec.crc32c = zarr_format == 3;
   spec.dimension_names = {"trial", "voxel"};
   spec.units = "standard deviations of the training trials";
   spec.long_name = "single-trial response estimates, z-scored per voxel";

@@ -1,4 +1,4 @@
-// Where test data lie, torch-free: golden cases, ../shared/real, and a folder of its own per test.
+// Test data without LibTorch: ../shared/real, the tensors of a golden case, and checking an error line.
 #pragma once
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +12,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "support/golden_dir.h"
+#include "support/temp_dir.h"
 
 namespace me2::test {
 
@@ -20,37 +22,10 @@ inline std::filesystem::path shared_dir() {
   return shared ? std::filesystem::path(shared) : std::filesystem::path(ME2_SOURCE_DIR) / "../shared";
 }
 
-// As golden_dir of golden.h: $ME2_GOLDENS, tests/golden, ../shared/goldens; empty when it is nowhere.
-inline std::string case_dir(const std::string& name) {
-  namespace fs = std::filesystem;
-  if (const char* extra = std::getenv("ME2_GOLDENS"))
-    if (const auto p = fs::path(extra) / name; fs::exists(p)) return p;
-  if (const auto p = fs::path(ME2_SOURCE_DIR) / "tests/golden" / name; fs::exists(p)) return p;
-  const auto p = shared_dir() / "goldens" / name;
-  return fs::exists(p) ? fs::canonical(p).string() : "";
-}
-
 inline std::string real_dir(const std::string& name) {  // empty when absent
   const auto p = shared_dir() / "real" / name;
   return std::filesystem::exists(p) ? std::filesystem::canonical(p).string() : "";
 }
-
-class TempDir {
- public:
-  TempDir() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "me2-test-XXXXXX").string();
-    path_ = mkdtemp(pattern.data());
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  std::string operator/(const std::string& name) const { return (std::filesystem::path(path_) / name).string(); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 inline void write_text(const std::string& path, std::string_view text) {
   std::filesystem::create_directories(std::filesystem::path(path).parent_path());
