@@ -1,16 +1,68 @@
 // me2-preprocess: releases, raw data or your own scan -> subject and stimulus stores.
+#include "base/json.h"
+#include "base/log.h"
 #include "cli/tool.h"
+#include "ingest/custom.h"
+#include "ingest/medarc.h"
+#include "ingest/nsd.h"
+#include "ingest/show.h"
+#include "ingest/stimuli.h"
 
 namespace me2 {
 namespace {
 
-struct ShowOptions {
-  InputPath store;
-  void describe(Describe& d) { d.positional("STORE", store, "a Zarr store"); }
-};
+std::string counts_text(const Json& counts, const std::string& indent = "") {
+  std::string text;
+  for (const auto& [key, value] : counts.items()) {
+    if (key == "dropped") {
+      for (const Json& d : value)
+        text += fmt::format("{}{:<20} {} {}: {}\n", indent, "dropped", d["count"].get<std::int64_t>(), d["what"].get<std::string>(), d["why"].get<std::string>());
+    } else if (key == "images_by_repeats") {
+      for (const auto& [n, images] : value.items()) text += fmt::format("{}{:<20} {}\n", indent, "images shown " + n + "x", images.get<std::int64_t>());
+    } else if (value.is_object()) {
+      text += fmt::format("{}{}\n", indent, key) + counts_text(value, indent + "  ");
+    } else {
+      text += fmt::format("{}{:<20} {}\n", indent, key, value.is_string() ? value.get<std::string>() : value.dump());
+    }
+  }
+  return text;
+}
 
-void show(const ShowOptions&, cli::Run&) {}
+void show(const ingest::ShowOptions& options, cli::Run& run) {
+  const Json shown = ingest::show_store(options, run.options().overwrite);
+  run.print(run.options().json ? shown.dump(2) + "\n" : ingest::show_text(shown));
+}
+
+// Runs an importer with what it needs from the run, and prints its counts.
+template <class Options>
+void import_with(const Options& options, cli::Run& run, Json (*import)(const Options&, const ingest::Context&)) {
+  const Json provenance = run.provenance();
+  ingest::Context context;
+  context.overwrite = run.options().overwrite;
+  context.resume = run.options().resume;
+  context.dry_run = run.dry_run();
+  context.zarr_format = run.options().zarr_format;
+  context.seed = run.seed();
+  context.threads = run.threads();
+  context.provenance = &provenance;
+  context.config_digest = run.config_digest();
+  if (run.shard().count != 1) throw usage_error("--shard: me2-preprocess {} runs as one process", run.verb());
+  const Json counts = import(options, context);
+  if (counts.contains("constant_voxels") && counts["constant_voxels"] != 0)
+    log_warning("{} voxels are constant: their betas are 0 after z-scoring", counts["constant_voxels"].get<std::int64_t>());
+  run.print(run.options().json ? counts.dump(2) + "\n" : counts_text(counts));
+}
+
+void medarc(const ingest::MedarcOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_medarc); }
+void nsd(const ingest::NsdOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_nsd); }
+void custom(const ingest::CustomOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_custom); }
+void stimuli(const ingest::StimuliOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_stimuli); }
 
 }  // namespace
-ME2_TOOL("me2-preprocess", "Turn fMRI releases, raw data or your own scan into Zarr stores", {cli::verb("show", "print the tree of a store", show)})
+ME2_TOOL("me2-preprocess", "Turn fMRI releases, raw data or your own scan into Zarr stores",
+         {cli::verb("show", "print the tree of a store, one array, or digests of its content", show),
+          cli::verb("medarc", "import a subject of the MindEye2 data release", medarc),
+          cli::verb("nsd", "import a subject of the raw NSD release", nsd),
+          cli::verb("custom", "import your own subject: betas or BOLD series with events", custom),
+          cli::verb("stimuli", "import images (COCO HDF5, a folder or a list) with captions", stimuli)})
 }  // namespace me2

@@ -8,6 +8,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
@@ -116,7 +117,8 @@ float behaviour_value(double value, std::size_t column) {  // columns 8 to 15 ho
 }  // namespace
 
 Json import_medarc(const MedarcOptions& options, const Context& context) {
-  const std::string dir = options.release.path, id = subject_id(options.subject);
+  const std::string dir = options.release, id = subject_id(options.subject);
+  if (!fs::is_directory(dir)) throw missing_error("{}: no such folder; the MindEye2 release was expected", dir);
   refuse_overlap(dir, options.output.path);
   if (options.sessions < 0) throw usage_error("--sessions {}: 0 or more expected", options.sessions);
   const Release release(dir, id);
@@ -209,6 +211,7 @@ Json import_medarc(const MedarcOptions& options, const Context& context) {
   attributes["test_set"] = split;
   attributes["train_sessions"] = taken;
   if (last_session > 0 && rows % last_session == 0) attributes["trials_per_session"] = rows / last_session;
+  attributes["betas_digest"] = quick_digest(release.betas_path);
   attributes["normalised"] = "as released: per voxel and session, by the statistics of the non-shared trials";
   info.attributes = &attributes;
 

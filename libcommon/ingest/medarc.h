@@ -9,7 +9,7 @@ namespace me2::ingest {
 enum class MedarcSplit { new_test, test };
 
 struct MedarcOptions {
-  InputPath release;
+  std::string release;  // not an InputPath: those are hashed whole, and releases hold terabytes of other things
   OutputPath output;
   int subject = 1;
   MedarcSplit split = MedarcSplit::new_test;

@@ -37,7 +37,7 @@ std::string first_there(std::initializer_list<std::string> candidates) {
 
 Layout find_layout(const NsdOptions& options, const std::string& id) {
   Layout l;
-  l.outer = options.root.path;
+  l.outer = options.root;
   l.root = fs::is_directory(l.outer + "/nsddata") ? l.outer : l.outer + "/nsd";
   if (!fs::is_directory(l.root + "/nsddata")) throw missing_error("{}: no folder nsddata in it (nor in nsd/); the NSD release was expected", l.outer);
   const std::string space = "/func1pt8mm", pp = l.root + "/nsddata/ppdata/" + id, bb = l.root + "/nsddata_betas/ppdata/" + id + space;
@@ -261,7 +261,8 @@ Responses read_responses(const std::string& path) {
 }  // namespace
 
 Json import_nsd(const NsdOptions& options, const Context& context) {
-  refuse_overlap(options.root.path, options.output.path);
+  if (!fs::is_directory(options.root)) throw missing_error("{}: no such folder; the NSD release was expected", options.root);
+  refuse_overlap(options.root, options.output.path);
   const std::string id = subject_id(options.subject);
   const Layout layout = find_layout(options, id);
   store::SubjectInfo info;

@@ -8,7 +8,7 @@ enum class NsdVariant { release, notebook };
 enum class NsdSource { automatic, hdf5, nifti };
 
 struct NsdOptions {
-  InputPath root;
+  std::string root;  // not an InputPath: those are hashed whole, and releases hold terabytes of other things
   OutputPath output;
   int subject = 1;
   NsdVariant variant = NsdVariant::release;

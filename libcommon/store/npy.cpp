@@ -207,7 +207,7 @@ void NpyFile::read_rows(std::int64_t first, std::int64_t count, DType as, void* 
   convert_elements(header_.dtype, rows.data(), as, out, n);
 }
 
-void write_npy(const std::string& path, const Shape& shape, DType dtype, const void* values) {
+std::string npy_header(const Shape& shape, DType dtype) {
   std::string dims;
   for (const std::int64_t extent : shape) dims += fmt::format("{},", extent);  // (3,) and (3,4,) are both valid tuples
   const bool bytes = item_size(dtype) == 1;
@@ -218,6 +218,11 @@ void write_npy(const std::string& path, const Shape& shape, DType dtype, const v
   out += static_cast<char>(dict.size() & 255);
   out += static_cast<char>(dict.size() >> 8);
   out += dict;
+  return out;
+}
+
+void write_npy(const std::string& path, const Shape& shape, DType dtype, const void* values) {
+  std::string out = npy_header(shape, dtype);
   const std::int64_t size = checked_bytes(shape, item_size(dtype), path);
   out.append(static_cast<const char*>(values), static_cast<std::size_t>(size));
   write_file_atomic(path, out);

@@ -52,6 +52,8 @@ class NpyFile {
   NpyHeader header_;
 };
 
+std::string npy_header(const Shape& shape, DType dtype);  // what comes before the elements: version 1, C order, little-endian
+
 // Version 1 header, C order, little-endian; written to a temporary file and renamed.
 void write_npy(const std::string& path, const Shape& shape, DType dtype, const void* values);
 

@@ -22,7 +22,7 @@ struct Case {
 
 Json import(const std::string& dir, const std::string& out, int subject, MedarcSplit split = MedarcSplit::new_test, int sessions = 0, NanRule nan = NanRule::error) {
   MedarcOptions options;
-  options.release.path = dir;
+  options.release = dir;
   options.output.path = out;
   options.subject = subject;
   options.split = split;

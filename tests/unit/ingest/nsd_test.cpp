@@ -29,7 +29,7 @@ Json import(NsdOptions options, const std::string& out, bool overwrite = false) 
 
 NsdOptions options_for(const Case& c, int subject, NsdVariant variant, NsdSource source) {
   NsdOptions o;
-  o.root.path = c.dir;
+  o.root = c.dir;
   o.subject = subject;
   o.variant = variant;
   o.source = source;
@@ -114,7 +114,7 @@ class BrokenNsd : public ::testing::Test {
   void SetUp() override {
     fs::copy(test::golden_dir("nsd_raw"), tmp / "r", fs::copy_options::recursive);
     for (const auto& e : fs::recursive_directory_iterator(tmp / "r")) fs::permissions(e.path(), fs::perms::owner_all);
-    options.root.path = tmp / "r";
+    options.root = tmp / "r";
   }
   std::string ppdata(int s = 1) const { return tmp / fmt::format("r/nsd/nsddata/ppdata/subj0{}", s); }
   std::string betas(int s = 1) const { return tmp / fmt::format("r/nsd/nsddata_betas/ppdata/subj0{}/func1pt8mm/betas_fithrf", s); }
