@@ -6,8 +6,8 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "models/identify.h"
 #include "models/vector_suffix.h"
+#include "weights/identify.h"
 
 namespace me2::diffusion {
 
@@ -46,7 +46,7 @@ UnclipDecoder UnclipDecoder::open(const weights::StateDict& model, const Options
   static const std::string unet_prefix = "model.diffusion_model.", vae_prefix = "first_stage_model.";
   if (!model.has_prefix(unet_prefix))
     throw data_error("{}: no {}* tensors: a DiffusionEngine checkpoint (unCLIP or SDXL) expected; this looks like {}", model.path(), unet_prefix,
-                     models::looks_like(model));
+                     weights::identify(model));
   if (!vae && !model.has_prefix(vae_prefix))
     throw data_error("{}: no {}* tensors: the checkpoint lacks its autoencoder (give one with --vae)", model.path(), vae_prefix);
   UnclipDecoder out;
@@ -59,16 +59,10 @@ UnclipDecoder UnclipDecoder::open(const weights::StateDict& model, const Options
     out.unet_ = std::make_shared<models::UnclipUnet>(scope, models::UnetConfig::detect(scope, config.contains("unet") ? config["unet"] : Json()));
     loader.finish();
   }
-  {
-    nn::Loader loader(vae ? *vae : model.sub(vae_prefix), options.vae_dtype, options.device);
-    if (!options.vae_encoder)
-      for (const auto* part : {"encoder.", "quant_conv."}) loader.ignore(part);
-    loader.ignore("loss.");  // a training leftover of official autoencoders
-    const nn::Scope scope(loader);
-    out.vae_ = std::make_shared<models::Vae>(scope, models::VaeConfig::detect(scope, vae ? vae->config() : config),
-                                             options.vae_encoder ? models::Vae::Parts::both : models::Vae::Parts::decoder);
-    loader.finish();
-  }
+  // The autoencoder's part keeps the file's config.json.
+  out.vae_ = std::make_shared<models::Vae>(models::Vae::open(vae ? *vae : model.sub(vae_prefix),
+                                                             options.vae_encoder ? models::Vae::Parts::both : models::Vae::Parts::decoder,
+                                                             options.vae_dtype, options.device));
   // An f16 table has lost too much to find a level by its sigma.
   const bool own_table = model.has("denoiser.sigmas") && model.dtype("denoiser.sigmas") == at::kFloat;
   out.denoiser_ = std::make_shared<Denoiser>(

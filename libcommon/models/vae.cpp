@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "nn/attention.h"
+#include "weights/identify.h"
 
 namespace me2::models {
 namespace {
@@ -234,6 +235,17 @@ Vae::Vae(const Scope& s, const VaeConfig& config, Parts parts)
   if (parts == Parts::decoder) return;
   encoder_.emplace(VaeCoder::encoder(s.sub("encoder"), config));
   quant_.emplace(s.sub("quant_conv"), 2 * config.z_channels, 2 * config.embed_dim, 1);
+}
+
+Vae Vae::open(const weights::StateDict& dict, Parts parts, at::ScalarType dtype, at::Device device) {
+  nn::Loader loader(weights::part_with(dict, "post_quant_conv.weight"), dtype, device);
+  if (parts == Parts::decoder)
+    for (const auto* part : {"encoder.", "quant_conv."}) loader.ignore(part);
+  loader.ignore("loss.");  // a training leftover of official autoencoders
+  const Scope scope(loader);
+  Vae vae(scope, VaeConfig::detect(scope, dict.config()), parts);
+  loader.finish();
+  return vae;
 }
 
 at::Tensor Vae::moments(const at::Tensor& x) const {

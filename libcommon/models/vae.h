@@ -90,6 +90,9 @@ class Vae {
  public:
   enum class Parts { both, decoder };
   Vae(const nn::Scope& s, const VaeConfig& config, Parts parts = Parts::both);
+  // From a checkpoint that holds one, under any prefix: sd_image_var_autoenc.pth, an SDXL or unCLIP file. Exit::data says which
+  // model another file looks like.
+  static Vae open(const weights::StateDict& dict, Parts parts = Parts::both, at::ScalarType dtype = at::kFloat, at::Device device = at::kCPU);
 
   // Without the scale factor. x [B, 3, H, W] in [-1, 1], H and W multiples of config().factor().
   at::Tensor moments(const at::Tensor& x) const;  // [B, 2 embed_dim, H/f, W/f]
