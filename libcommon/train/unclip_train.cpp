@@ -1,0 +1,99 @@
+#include "train/unclip_train.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <c10/core/GradMode.h>
+
+#include "base/error.h"
+#include "base/random.h"
+
+namespace me2::train {
+namespace {
+
+at::Tensor normal(std::uint64_t seed, const char* what, std::int64_t step, at::IntArrayRef shape) {
+  at::Tensor out = at::empty(shape);
+  fill_normal({out.mutable_data_ptr<float>(), static_cast<std::size_t>(out.numel())}, {seed, what, step, 0});
+  return out;
+}
+
+}  // namespace
+
+at::Tensor unclip_loss(const diffusion::Denoiser& denoiser, const at::Tensor& z, const at::Tensor& index, const at::Tensor& noise,
+                       const diffusion::Condition& condition) {
+  const auto& table = denoiser.schedule().table();
+  const at::Tensor levels = at::tensor(at::ArrayRef<float>(table)).to(z.device());
+  const at::Tensor sigma = levels.index_select(0, index);
+  const at::Tensor x = z + sigma.view({-1, 1, 1, 1}) * noise;
+  return (denoiser.raw(x, index, condition) - denoiser.target(z, noise, sigma)).square().mean({1, 2, 3});
+}
+
+at::Tensor offset_noise(const at::Tensor& noise, const at::Tensor& offset, double level) { return noise + level * offset.unsqueeze(-1).unsqueeze(-1); }
+
+at::Tensor UnetStart::param(const std::string& name, const nn::Shape& shape, const nn::Init& init, bool buffer) {
+  at::Tensor tensor;
+  if (dict_.has(name)) {
+    const auto found = dict_.shape(name);
+    if (found == shape) {
+      tensor = dict_.get(name);
+    } else if (name == "label_emb.0.0.weight" && found.size() == 2 && found[0] == shape[0] && found[1] > shape[1]) {
+      tensor = dict_.get(name).slice(1, 0, shape[1]);
+    } else if (name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight")) {
+      renewed_.push_back(name);
+    } else {
+      throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), name, fmt::join(found, ", "), fmt::join(shape, ", "));
+    }
+  } else if (!dict_.names().empty()) {
+    throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), name, fmt::join(shape, ", "));
+  }
+  if (tensor.defined()) {
+    tensor = tensor.to(at::TensorOptions().dtype(at::kFloat).device(device_), false, true).contiguous();
+    tensor.set_requires_grad(!buffer);
+  } else {
+    tensor = fresh_.param(name, shape, init, buffer);
+  }
+  made_.push_back({name, tensor, buffer});
+  return tensor;
+}
+
+at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,
+                             double latent_scale, const std::function<at::Tensor(const at::Tensor&)>& normalise, const at::Tensor& vector,
+                             const UnclipTrainData& data, const UnclipTrainOptions& o, std::int64_t step) {
+  const at::Device device = vector.device();
+  const auto rows = batch_rows(o.seed, data.size(), o.batch, step);
+  const at::Tensor picked = at::tensor(rows);
+  const models::VaePosterior posterior(data.moments.index_select(0, picked).to(at::kFloat));
+  const at::Tensor z = (latent_scale * posterior.sample(normal(o.seed, "train posterior", step, posterior.mean.sizes()))).to(device);
+  Random random(o.seed, fmt::format("train step {}", step));
+  const auto& table = denoiser.schedule().table();
+  at::Tensor index = at::empty({o.batch}, at::kLong), dropped = at::empty({o.batch}, at::kBool);
+  for (std::int64_t i = 0; i < o.batch; ++i) {
+    const double draw = o.levels == NoiseLevels::lognormal ? std::exp(o.level_mean + o.level_sd * random.normal()) : 0;
+    index[i] = o.levels == NoiseLevels::uniform ? static_cast<std::int64_t>(random.below(table.size()))
+                                                : denoiser.schedule().nearest(at::full({1}, draw)).item<std::int64_t>();
+    dropped[i] = random.uniform() < o.condition_drop;
+  }
+  const at::Tensor noise = offset_noise(normal(o.seed, "train noise", step, z.sizes()), normal(o.seed, "train offset", step, {z.size(0), z.size(1)}), o.offset);
+  at::Tensor tokens = normalise(data.tokens(rows));
+  const at::Tensor nothing = config.zero_condition ? at::zeros_like(tokens) : normal(o.seed, "train unconditional", step, tokens.sizes());
+  tokens = at::where(dropped.view({-1, 1, 1}), nothing, tokens);
+  const diffusion::Condition condition{unet.project(tokens.to(device)), vector.expand({z.size(0), -1})};
+  return unclip_loss(denoiser, z, index.to(device), noise.to(device), condition).mean();
+}
+
+std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data) {
+  const at::NoGradGuard no_grad;
+  at::Tensor sum, squares;
+  for (std::int64_t row = 0; row < data.size(); ++row) {
+    const at::Tensor t = data.tokens({row})[0].to(at::kDouble);
+    sum = row ? sum + t : t;
+  }
+  const at::Tensor mean = sum / static_cast<double>(data.size());
+  for (std::int64_t row = 0; row < data.size(); ++row) {
+    const at::Tensor d = (data.tokens({row})[0].to(at::kDouble) - mean).square();
+    squares = row ? squares + d : d;
+  }
+  return {mean.to(at::kFloat), (squares / static_cast<double>(data.size())).sqrt().clamp_min(1e-4).to(at::kFloat)};
+}
+
+}  // namespace me2::train

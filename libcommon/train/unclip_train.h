@@ -1,0 +1,79 @@
+// Training of the image decoder's U-Net: SDXL fine-tuned on image-embedding tokens as the paper does, or a small one from scratch.
+// Ref: sgm modules/diffusionmodules/loss.py StandardDiffusionLoss; goldens/image.md section 6.
+#pragma once
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "base/describe.h"
+#include "base/json_fwd.h"
+#include "diffusion/unclip.h"
+#include "train/step_loop.h"
+
+namespace me2::train {
+
+// One loss per sample: mean over pixels of (raw output - target)^2. For eps scaling that is the reference's sigma^-2 (denoised - z)^2
+// without its cancellation at small sigma; for v it is the plain error of the network's own output.
+// z [B, C, h, w]; index [B] levels of the table; noise with its offset added. -> [B]
+at::Tensor unclip_loss(const diffusion::Denoiser& denoiser, const at::Tensor& z, const at::Tensor& index, const at::Tensor& noise,
+                       const diffusion::Condition& condition);
+
+// Fidelity: noise + level * offset, an offset per sample and channel here, where decoding has one per sample.
+at::Tensor offset_noise(const at::Tensor& noise, const at::Tensor& offset, double level);
+
+enum class NoiseLevels { uniform, lognormal };  // over the table's steps; over ln sigma
+
+struct UnclipTrainOptions {
+  std::int64_t batch = 8;
+  std::uint64_t seed = 42;
+  double condition_drop = 0.1;   // share of samples whose tokens are replaced by the unconditional ones
+  double offset = 0.04;
+  NoiseLevels levels = NoiseLevels::uniform;
+  double level_mean = 0.4, level_sd = 1.4;  // of ln sigma, lognormal
+};
+
+struct UnclipTrainData {
+  at::Tensor moments;  // [N, 2 C, h, w] of the autoencoder, encoded once
+  std::function<at::Tensor(const std::vector<std::int64_t>& rows)> tokens;  // -> [n, T, D] as the store has them
+  std::int64_t size() const { return moments.size(0); }
+};
+
+// The parameters a U-Net starts from: those of `model` that fit; cross-attention keys and values anew where the tokens' width
+// differs, the size conditioning's first layer cut to its leading columns (SDXL's has the text first only in name: its numbers
+// follow the pooled text, and the published decoder was started from the leading columns all the same); everything, without `model`.
+class UnetStart : public nn::ParamSource {
+ public:
+  UnetStart(weights::StateDict unet, std::uint64_t seed, at::Device device) : dict_(std::move(unet)), fresh_(seed, device), device_(device) {}
+  at::Tensor param(const std::string& name, const nn::Shape& shape, const nn::Init& init, bool buffer) override;
+  bool has(const std::string& name) const override { return dict_.has(name); }
+  nn::Shape shape(const std::string& name) const override { return dict_.shape(name); }
+  bool knows_shapes() const override { return true; }
+  const std::vector<std::string>& renewed() const { return renewed_; }  // not taken from the model, though it has others
+
+ private:
+  weights::StateDict dict_;
+  nn::Initialiser fresh_;
+  at::Device device_;
+  std::vector<std::string> renewed_;
+};
+
+// Draws of one step and their loss; everything from (options.seed, step).
+at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,
+                             double latent_scale, const std::function<at::Tensor(const at::Tensor&)>& normalise, const at::Tensor& vector,
+                             const UnclipTrainData& data, const UnclipTrainOptions& options, std::int64_t step);
+
+// Mean and deviation of tokens per position and feature, over all rows: {mean [T, D], sd [T, D]}.
+std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data);
+
+}  // namespace me2::train
+
+namespace me2 {
+template <>
+inline const EnumNames<train::NoiseLevels>& enum_names() {
+  static const EnumNames<train::NoiseLevels> names{{train::NoiseLevels::uniform, "uniform"}, {train::NoiseLevels::lognormal, "lognormal"}};
+  return names;
+}
+}  // namespace me2
