@@ -10,6 +10,7 @@
 #include <c10/core/GradMode.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "base/random.h"
@@ -95,7 +96,7 @@ void StepLoop::save(std::int64_t step) const {
   const std::filesystem::path folder = settings_.folder;
   weights::save_safetensors(folder / name, state);
   // The state counts from the moment state.json names it.
-  write_json_file(folder / "state.json", Json{{"step", step}, {"tensors", name}, {"digest", settings_.digest}, {"loss", curve_}});
+  write_file_atomic(folder / "state.json", Json{{"step", step}, {"tensors", name}, {"digest", settings_.digest}, {"loss", curve_}}.dump());
   for (const auto& entry : std::filesystem::directory_iterator(folder))
     if (const auto other = entry.path().filename().string(); other.starts_with("state-") && other != name) std::filesystem::remove(entry.path());
 }

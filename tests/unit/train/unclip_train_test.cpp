@@ -32,7 +32,11 @@ TEST(UnclipLoss, ValuesAndGradientsEqualTheReference) {  // tests/golden/unclip_
   g.expect("loss_mean", loss.mean(), g.config["tolerance"].get<double>());
   loss.mean().backward();
   const double relative = g.config["tolerance_grad_relative"].get<double>();
-  const auto check = [&](const std::string& name, const at::Tensor& grad) { g.expect(name, grad, relative * g.out(name).abs().max().item<double>()); };
+  // With 32 groups of one channel the norm removes what the size conditioning adds: those gradients are rounding alone, in the
+  // reference too (its own f32 against f64 is `reference_error_grads`).
+  const auto check = [&](const std::string& name, const at::Tensor& grad) {
+    g.expect(name, grad, std::max(relative * g.out(name).abs().max().item<double>(), 5 * g.config["reference_error_grads"].value(name, 0.0)));
+  };
   check("grad_z", z.grad());
   check("grad_crossattn", tokens.grad());
   check("grad_vector", vector.grad());
@@ -74,7 +78,7 @@ TEST(UnclipTrain, LearnsLatentsThatTheTokensDecide) {
   StepLoopSettings s;
   s.steps = 60;
   s.lr = 3e-3;
-  s.folder = dir.path() / "m.partial";
+  s.folder = dir / "m.partial";
   const auto curve = StepLoop(toy.start.made(), s).run("toy", [&](std::int64_t step) { return toy.loss(step); });
   const auto mean = [&](std::size_t from) { return std::accumulate(curve.begin() + static_cast<long>(from), curve.begin() + static_cast<long>(from) + 15, 0.0) / 15; };
   EXPECT_LT(mean(45), 0.6 * mean(0));
@@ -89,7 +93,7 @@ TEST(UnclipTrain, ResumesToTheSameWeights) {
     s.lr = 1e-3;
     s.warmup = 2;
     s.cosine = true;
-    s.folder = dir.path() / folder;
+    s.folder = dir / folder;
     s.digest = "d";
     s.resume = resume;
     StepLoop loop(toy.start.made(), s);
@@ -143,7 +147,7 @@ TEST(VaeTrain, ReconstructsFlatPicturesBetterThanItStarted) {
   StepLoopSettings s;
   s.steps = 60;
   s.lr = 3e-3;
-  s.folder = dir.path() / "m.partial";
+  s.folder = dir / "m.partial";
   const VaeTrainOptions options{4, 16, 3};
   const auto curve = StepLoop(init.made(), s).run("vae", [&](std::int64_t step) { return vae_train_step(vae, pictures, 8, options, step, at::kCPU); });
   EXPECT_LT(curve.back(), 0.4 * curve.front());
