@@ -115,12 +115,14 @@ struct CloseOptions {
   std::string array, tensor;
   double tolerance = 0;
   bool last_channel = false;
+  std::optional<std::int64_t> row;
   void describe(Describe& d) {
     d.positional("STORE", store, "a store");
     d.positional("REFERENCE", reference, "io.safetensors, or a store");
     d.required("--array", array, "array of STORE");
     d.option("--tensor", tensor, "tensor of REFERENCE (the array's name, in a store)");
     d.option("--tolerance", tolerance, "largest absolute difference");
+    d.option("--row", row, "compare this row of STORE with the first of REFERENCE");
     d.option("--last-channel", last_channel, "the reference is [n, H, W, C]");
   }
 };
@@ -140,6 +142,13 @@ void close(const CloseOptions& o, cli::Run& run) {
     for (std::int64_t i = 0; i < n * h * w; ++i)
       for (std::int64_t k = 0; k < c; ++k) turned.data[static_cast<std::size_t>((i / (h * w) * c + k) * h * w + i % (h * w))] = want.data[static_cast<std::size_t>(i * c + k)];
     want = std::move(turned);
+  }
+  if (o.row) {
+    for (auto* v : {&got, &want}) {
+      const auto each = static_cast<std::int64_t>(v->data.size()) / v->shape.at(0), first = v == &got ? *o.row * each : 0;
+      v->data = {v->data.begin() + first, v->data.begin() + first + each};
+      v->shape[0] = 1;
+    }
   }
   if (got.shape != want.shape) throw data_error("shape [{}] found, [{}] expected", fmt::join(got.shape, ", "), fmt::join(want.shape, ", "));
   double worst = 0;
