@@ -9,7 +9,6 @@
 #include <filesystem>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -65,10 +64,17 @@ void refuse_other_plan(const std::string& path, const Json& now, const Json& bef
 }
 
 void sync_folder(const std::string& folder) {
+  if (!fsync_wanted()) return;
   const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) return;
   ::fsync(fd);
   ::close(fd);
+}
+
+void write_new_file(const std::string& path, std::string_view content) {
+  NewFile file(path);
+  file.write(0, content.data(), content.size());
+  file.commit();
 }
 
 std::string parent_of(const std::string& path) {
@@ -126,9 +132,8 @@ struct PartialStore::Impl {
       remove_tree(fresh);
       Group made = Group::create(fresh, options.zarr_format);
       build(made);
-      if (::mkdir((fresh + "/.me2").c_str(), 0777) != 0) throw io_error("{}: {}", fresh, std::strerror(errno));
-      write_file_atomic(fresh + "/.me2/plan.json", plan.dump(2) + "\n");
-      write_file_atomic(fresh + "/.me2/lock", "");
+      write_new_file(fresh + "/.me2/plan.json", plan.dump(2) + "\n");
+      write_new_file(fresh + "/.me2/lock", "");
       sync_folder(fresh + "/.me2");
       sync_folder(fresh);
     } catch (...) {
@@ -254,7 +259,7 @@ bool PartialStore::publish(const Json& provenance, const std::function<bool()>& 
     return s.published = true;  // the process of another shard has done it
   if (!complete()) {
     if (!s.is_several()) throw Error(Exit::internal, fmt::format("{}: to be published before all rows were written", s.partial));
-    write_file_atomic(s.own(fmt::format("part-{:06}-of-{:06}.json", s.options.shard_index, s.options.shard_count)), provenance.dump(2) + "\n");
+    write_new_file(s.own(fmt::format("part-{:06}-of-{:06}.json", s.options.shard_index, s.options.shard_count)), provenance.dump(2) + "\n");
     struct flock release {};
     release.l_type = F_UNLCK;
     release.l_whence = SEEK_SET;
