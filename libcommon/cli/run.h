@@ -62,6 +62,7 @@ class Run {
   std::uint64_t seed() const { return options_.seed; }
   int batch_size(int default_size) const { return options_.batch_size > 0 ? options_.batch_size : default_size; }
   int threads() const;
+  std::string dtype_name() const { return described::print_one(options_.dtype); }  // for nn::parse_dtype
   Shard shard() const;
 
   // --dry-run: `if (run.dry_run()) { run.plan().array(...); return; }` after the inputs were opened and checked.

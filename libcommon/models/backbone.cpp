@@ -1,6 +1,11 @@
 #include "models/backbone.h"
 
+#include <algorithm>
+#include <functional>
+
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
 #include "nn/row_linear.h"
@@ -15,6 +20,19 @@ at::Tensor add_block_constants(const Backbone& net, const at::Tensor& x) {
   at::Tensor out = x;
   for (const auto& block : net.mixer_blocks2) out = out + block.second(at::gelu(block.first(block.norm.bias))).to(x.scalar_type());
   return out;
+}
+
+// f(row) for every row. Rows of few multiplications go side by side, each on one thread; there are at least two parts, so that a
+// row is computed inside a parallel region, by the same kernels, whatever the batch. Others have all threads to themselves.
+void each_row(std::int64_t rows, std::int64_t multiplications, at::Device device, const std::function<void(std::int64_t)>& f) {
+  if (multiplications > (1 << 24) || !device.is_cpu()) {
+    for (std::int64_t i = 0; i < rows; ++i) f(i);
+    return;
+  }
+  at::parallel_for(0, std::max<std::int64_t>(rows, 2), 1, [&](std::int64_t first, std::int64_t last) {
+    const c10::InferenceMode worker;
+    for (std::int64_t i = first; i < std::min(last, rows); ++i) f(i);
+  });
 }
 
 }  // namespace
@@ -103,30 +121,32 @@ Backbone::Outputs Backbone::operator()(const at::Tensor& x, const nn::Training* 
 }
 
 Backbone::Outputs Backbone::infer(const at::Tensor& x, bool only_clip) const {
+  const c10::InferenceMode guard;
   const auto dtype = backbone_linear.weight.scalar_type();
   const std::int64_t rows = x.size(0);
   at::Tensor mixed;
   if (adds_constants_only(config)) {
     mixed = add_block_constants(*this, x).flatten(1);
   } else {
-    std::vector<at::Tensor> each;
-    for (std::int64_t i = 0; i < rows; ++i) each.push_back(mix(x.narrow(0, i, 1).to(dtype)).to(at::kFloat));
-    mixed = at::cat(each);
+    mixed = at::empty({rows, config.seq_len * config.hidden}, x.options());
+    each_row(rows, config.seq_len * config.hidden * config.hidden, x.device(),
+             [&](std::int64_t i) { mixed.narrow(0, i, 1).copy_(mix(x.narrow(0, i, 1).to(dtype))); });
   }
   Outputs out;
   out.tokens = nn::row_linear(mixed, backbone_linear).reshape({rows, config.tokens, config.width});
   if (clip_proj) {
     out.clip = at::empty_like(out.tokens);
-    for (std::int64_t i = 0; i < rows; ++i) out.clip.narrow(0, i, 1).copy_(clip(out.tokens.narrow(0, i, 1).to(dtype)));
+    each_row(rows, config.tokens * config.width * config.width, x.device(),
+             [&](std::int64_t i) { out.clip.narrow(0, i, 1).copy_(clip(out.tokens.narrow(0, i, 1).to(dtype))); });
   }
   if (lowlevel && !only_clip) {
     const at::Tensor flat = nn::row_linear(mixed, lowlevel->blin1);
     const auto& head = lowlevel->config;
     out.latent = at::empty({rows, head.latent_channels, head.latent_size(), head.latent_size()}, flat.options());
-    for (std::int64_t i = 0; i < rows; ++i) {
+    each_row(rows, 0, x.device(), [&](std::int64_t i) {
       const at::Tensor maps = lowlevel->bnorm(flat.narrow(0, i, 1).to(dtype).reshape({1, head.channels, head.grid, head.grid}));
       out.latent.narrow(0, i, 1).copy_(lowlevel->latent(maps));
-    }
+    });
   }
   return out;
 }

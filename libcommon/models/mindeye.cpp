@@ -6,6 +6,11 @@
 #include "base/json.h"
 
 namespace me2::models {
+namespace {
+bool is_small_number(const std::string& text) {
+  return !text.empty() && text.size() < 4 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+}
+}  // namespace
 
 MindEyeConfig MindEyeConfig::detect(nn::ParamSource& source) {
   MindEyeConfig c;
@@ -38,28 +43,36 @@ MindEye::MindEye(nn::ParamSource& source, const MindEyeConfig& c) : config(c) {
   if (c.with_prior) diffusion_prior.emplace(root.sub("diffusion_prior"), c.prior);
 }
 
-std::size_t ridge_position(const weights::StateDict& dict, const std::string& subject) {
-  std::size_t count = 0;
-  while (dict.has(fmt::format("ridge.linears.{}.weight", count))) ++count;
-  if (count == 0) throw data_error("{}: no ridge (tensor ridge.linears.0.weight is missing)", dict.path());
+std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject) {
+  constexpr std::string_view kStem = "ridge.linears.", kLeaf = ".weight";
+  std::vector<std::int64_t> held;
+  for (const auto& name : dict.names())
+    if (name.starts_with(kStem) && name.ends_with(kLeaf)) {
+      const std::string digits = name.substr(kStem.size(), name.size() - kStem.size() - kLeaf.size());
+      if (is_small_number(digits)) held.push_back(std::stol(digits));
+    }
+  if (held.empty()) throw data_error("{}: no ridge (tensor ridge.linears.0.weight is missing)", dict.path());
   if (const auto& config = dict.config(); config.contains("subjects")) {
     const auto subjects = config["subjects"].get<std::vector<std::string>>();
     const auto at = std::find(subjects.begin(), subjects.end(), subject);
-    if (at == subjects.end())
-      throw usage_error("--subject {}: {} holds ridges for {}", subject, dict.path(), fmt::join(subjects, ", "));
-    return static_cast<std::size_t>(at - subjects.begin());
+    if (at == subjects.end()) throw usage_error("--subject {}: {} holds ridges for {}", subject, dict.path(), fmt::join(subjects, ", "));
+    return at - subjects.begin();
   }
-  if (count == 1) return 0;
+  if (held.size() == 1) return held.front();
   const std::string digits = subject.starts_with("subj") ? subject.substr(4) : subject;
-  const bool number = !digits.empty() && digits.size() < 4 && std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; });
-  const std::size_t position = number ? static_cast<std::size_t>(std::stoi(digits)) : 0;
-  if (position < 1 || position > count)
-    throw usage_error("--subject {}: {} holds {} ridges and no list of subjects; subj01..subj{:02} expected", subject, dict.path(), count, count);
-  return position - 1;
+  const std::int64_t position = is_small_number(digits) ? std::stol(digits) - 1 : -1;
+  if (std::find(held.begin(), held.end(), position) == held.end())
+    throw usage_error("--subject {}: {} holds {} ridges and no list of subjects; subj{:02} to subj{:02}, or --ridge N, expected", subject, dict.path(), held.size(),
+                      *std::min_element(held.begin(), held.end()) + 1, *std::max_element(held.begin(), held.end()) + 1);
+  return position;
 }
 
 weights::StateDict part_of(const weights::StateDict& dict, const std::string& part) {
-  return dict.has_prefix(part + ".") ? dict.sub(part + ".") : dict;
+  if (!dict.has_prefix(part + ".")) return dict;
+  for (const auto& name : dict.names())
+    if (!name.starts_with("ridge.") && !name.starts_with("backbone.") && !name.starts_with("diffusion_prior."))
+      throw data_error("{}: tensor {} (shape [{}]) is not part of MindEye2", dict.path(), name, fmt::join(dict.shape(name), ", "));
+  return dict.sub(part + ".");
 }
 
 }  // namespace me2::models

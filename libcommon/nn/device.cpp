@@ -1,6 +1,7 @@
 #include "nn/device.h"
 
 #include <dlfcn.h>
+#include <malloc.h>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -37,5 +38,10 @@ c10::ScalarType parse_dtype(const std::string& name) {
 }
 
 void set_threads(int threads) { at::set_num_threads(threads); }
+
+void hold_freed_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
+}
 
 }  // namespace me2::nn

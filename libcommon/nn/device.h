@@ -9,4 +9,6 @@ namespace me2::nn {
 c10::Device open_device(const std::string& name);  // "cpu", "cuda", "cuda:N"; Exit::unavailable with the reason when there is no GPU
 c10::ScalarType parse_dtype(const std::string& name);  // "f32", "bf16", "f16"
 void set_threads(int threads);
+// Freed memory stays with the process: buffers of the same size, allocated step after step, are not mapped and cleared anew.
+void hold_freed_memory();
 }  // namespace me2::nn

@@ -86,9 +86,9 @@ TEST(MindEye, RidgePositions) {
     for (std::size_t i = 0; i < ridges; ++i) tensors[fmt::format("ridge.linears.{}.weight", i)] = at::zeros({2, 3});
     return weights::StateDict::from_tensors(tensors);
   };
-  EXPECT_EQ(ridge_position(dict(1), "subj05"), 0u);  // a single-subject checkpoint is that subject's
-  EXPECT_EQ(ridge_position(dict(8), "subj05"), 4u);
-  EXPECT_EQ(ridge_position(dict(8), "5"), 4u);
+  EXPECT_EQ(ridge_position(dict(1), "subj05"), 0);  // a single-subject checkpoint is that subject's
+  EXPECT_EQ(ridge_position(dict(8), "subj05"), 4);
+  EXPECT_EQ(ridge_position(dict(8), "5"), 4);
   EXPECT_THROW(ridge_position(dict(8), "subj09"), Error);
   EXPECT_THROW(ridge_position(dict(8), "anna"), Error);
   EXPECT_THROW(ridge_position(dict(0), "subj01"), Error);

@@ -1,0 +1,50 @@
+// me2-prior sample: CLIP tokens drawn from the diffusion prior, given backbone tokens.
+#pragma once
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "diffusion/prior_sampler.h"
+#include "store/columns.h"
+#include "store/stage.h"
+
+namespace me2::diffusion {
+
+struct PriorStageOptions {
+  std::int64_t steps = 20;
+  double guidance = 1;
+  std::int64_t draws = 1;          // per sample
+  std::uint64_t seed = 42;
+  std::string noise;               // store with `noise` [call, sample, T, D]; empty: keyed draws
+  std::string save_noise;          // store to write them to; empty: not kept
+  bool autocast_eps = false;       // 1e-3 after each attention, as the official float16 training had it
+  at::ScalarType dtype = at::kFloat;
+  at::Device device = at::kCPU;
+};
+
+class PriorStage {
+ public:
+  // Exit::data when the store holds no tokens, or the model, the tokens and the noise do not fit each other.
+  PriorStage(const std::string& tokens, const weights::StateDict& model, const PriorStageOptions& options);
+  store::StageSpec spec() const;
+  std::uint64_t weight_bytes() const { return weight_bytes_; }
+  const PriorPlan& plan() const { return plan_; }
+  void run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done);
+
+ private:
+  at::Tensor noise(std::int64_t draw, std::int64_t first, std::int64_t count) const;  // of output rows first..
+  void begin_saved_noise();
+  void keep_noise(std::int64_t first, std::int64_t count) const;
+
+  store::Array tokens_;
+  PriorStageOptions options_;
+  std::vector<std::int32_t> stimulus_;  // of the input's rows
+  store::Columns columns_;              // of the output's rows
+  std::optional<models::DiffusionPrior> prior_;
+  PriorPlan plan_;
+  std::optional<store::Array> given_noise_, saved_noise_;
+  std::uint64_t weight_bytes_ = 0;
+};
+
+}  // namespace me2::diffusion

@@ -1,0 +1,129 @@
+#include "models/brain_stage.h"
+
+#include <algorithm>
+#include <map>
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "models/mindeye.h"
+
+namespace me2::models {
+namespace {
+
+store::Array open_latents(const store::Group& group) {
+  if (!group.has_array("latent"))
+    throw data_error("{}: no array \"latent\": a store from another stage; it holds {}", group.path(), fmt::join(group.array_names(), ", "));
+  return group.array("latent");
+}
+
+}  // namespace
+
+std::vector<AveragedRow> average_rows(const std::vector<std::int32_t>& stimulus, Average average) {
+  std::vector<AveragedRow> rows;
+  if (average == Average::none) {
+    for (std::size_t i = 0; i < stimulus.size(); ++i) rows.push_back({stimulus[i], {static_cast<std::int64_t>(i)}, 1});
+    return rows;
+  }
+  std::map<std::int32_t, std::vector<std::int64_t>> trials;
+  for (std::size_t i = 0; i < stimulus.size(); ++i) trials[stimulus[i]].push_back(static_cast<std::int64_t>(i));
+  for (auto& [id, which] : trials) {
+    const auto distinct = static_cast<std::int64_t>(which.size());
+    while (which.size() < 3) which.insert(which.begin(), which.front());
+    rows.push_back({id, std::move(which), distinct});
+  }
+  return rows;
+}
+
+BrainStage::BrainStage(const std::string& path, const weights::StateDict& model, const BrainOptions& options)
+    : latents_(open_latents(store::Group::open(path))), options_(options) {
+  const store::Group group = store::Group::open(path);
+  const auto shape = latents_.shape();
+  if (shape.empty()) throw data_error("{}: a single number; [sample, hidden] expected", latents_.path());
+  const auto columns = store::read_columns(group, shape[0]);
+  rows_ = average_rows(store::read_stimulus(group, shape[0]), options.average);
+  std::vector<std::int64_t> first;  // what a row carries along is its first trial's
+  for (const auto& row : rows_) first.push_back(row.trials.front());
+  columns_ = store::pick_rows(columns, first);
+  if (options.average == Average::repeats) {
+    std::erase_if(columns_, [](const auto& c) { return c.name == "repeat" || c.name == "session" || c.name == "run" || c.name == "trials"; });
+    columns_.push_back({"trials", {}});
+    for (const auto& row : rows_) columns_.back().values.push_back(static_cast<std::int32_t>(row.distinct));
+  }
+
+  const weights::StateDict part = part_of(model, "backbone");
+  nn::Loader loader(part, options.dtype, options.device);
+  BackboneConfig config = BackboneConfig::detect(nn::Scope(loader));
+  const nn::Shape want = config.seq_len == 1 ? nn::Shape{config.hidden} : nn::Shape{config.seq_len, config.hidden};
+  if (nn::Shape got(shape.begin() + 1, shape.end()); got != want && !(config.seq_len == 1 && got == nn::Shape{1, config.hidden}))
+    throw data_error("{}: rows of [{}]; the backbone of {} expects [{}]", latents_.path(), fmt::join(got, ", "), model.path(), fmt::join(want, ", "));
+  if (options.only == BrainHeads::clip) {
+    config.lowlevel = false;  // its tensors are not even looked at
+    for (const char* head : {"blin1.", "bnorm.", "bupsampler.", "b_maps_projector."}) loader.ignore(head);
+  }
+  net_.emplace(nn::Scope(loader), config);
+  loader.finish();
+  for (const auto& made : loader.made()) weight_bytes_ += made.tensor.nbytes();
+}
+
+store::StageSpec BrainStage::spec() const {
+  const auto& c = net_->config;
+  store::StageSpec spec;
+  spec.kind = options_.only == BrainHeads::clip ? "clip" : "tokens";
+  for (const auto& row : rows_) spec.stimulus.push_back(row.stimulus);
+  if (options_.only == BrainHeads::all)
+    spec.arrays.push_back({"tokens", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "backbone tokens: the prior's condition"});
+  spec.arrays.push_back({"clip", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "tokens of the retrieval head, not normalised"});
+  if (net_->lowlevel)
+    spec.arrays.push_back({"lowlevel", {c.head.latent_channels, c.head.latent_size(), c.head.latent_size()}, store::DType::f4, {"channel", "y", "x"}, "1",
+                           "latent of the Stable Diffusion autoencoder, times 0.18215"});
+  spec.build = [columns = columns_](store::Group& group) { store::write_columns(group, columns); };
+  return spec;
+}
+
+void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
+  const c10::InferenceMode guard;
+  const auto& c = net_->config;
+  const std::int64_t size = c.seq_len * c.hidden;
+  for (const auto& unit : out.todo()) {
+    std::int64_t first = unit.first;
+    while (first < unit.first + unit.count) {
+      std::vector<std::int64_t> trials;  // distinct ones of as many rows as fit the batch
+      std::int64_t last = first;
+      for (; last < unit.first + unit.count; ++last) {
+        const auto& row = rows_[static_cast<std::size_t>(last)];
+        if (last > first && static_cast<std::int64_t>(trials.size()) + row.distinct > batch) break;
+        for (const auto t : row.trials)
+          if (std::find(trials.begin(), trials.end(), t) == trials.end()) trials.push_back(t);
+      }
+      const at::Tensor latent = at::empty({static_cast<std::int64_t>(trials.size()), c.seq_len, c.hidden}, at::kFloat);
+      for (std::size_t i = 0; i < trials.size(); ++i)
+        latents_.read_rows(trials[i], 1, latent.mutable_data_ptr<float>() + static_cast<std::int64_t>(i) * size);
+      const auto found = net_->infer(latent.to(options_.device), options_.only == BrainHeads::clip);
+      const auto write = [&](const char* name, const at::Tensor& outputs) {
+        if (!outputs.defined()) return;
+        std::vector<at::Tensor> averaged;
+        for (std::int64_t r = first; r < last; ++r) {
+          const auto& row = rows_[static_cast<std::size_t>(r)].trials;
+          at::Tensor sum;
+          for (const auto t : row) {
+            const at::Tensor one = outputs[std::find(trials.begin(), trials.end(), t) - trials.begin()];
+            sum = sum.defined() ? sum + one : one;
+          }
+          averaged.push_back(row.size() > 1 ? sum / static_cast<double>(row.size()) : sum);
+        }
+        const at::Tensor rows = at::stack(averaged).cpu().contiguous();
+        out.write(name, {first, last - first}, rows.const_data_ptr<float>());
+      };
+      if (options_.only == BrainHeads::all) write("tokens", found.tokens);
+      write("clip", found.clip);
+      write("lowlevel", found.latent);
+      done(last - first);
+      first = last;
+    }
+  }
+}
+
+}  // namespace me2::models

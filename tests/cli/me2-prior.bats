@@ -1,0 +1,81 @@
+# bats file_tags=tool:prior
+# Expected numbers and draws: golden prior_sample, made by the reference implementation (config.json names its versions).
+setup() {
+  load ../support/load; setup_case
+  MODEL=$(golden prior_sample)
+  IO=$MODEL/io.safetensors
+  me2-test-store make -q tokens.zarr "tokens=$IO:in.text_embed" --stimulus 5,3
+}
+close() { me2-test-store equal -q "$1" clip_tokens "$2" --tolerance "$3"; }
+digest() { me2-preprocess show --digest "$1" | tail -1; }
+sample() { me2-prior sample -q "$@" --model "$MODEL"; }
+
+@test "sample: 20 DDIM steps from the reference's noise, with and without guidance" {
+  me2-test-store make -q noise.zarr "noise=$IO:in.ddim_noise"
+  sample tokens.zarr one.zarr --steps 20 --guidance 1 --noise noise.zarr
+  sample tokens.zarr three.zarr --steps 20 --guidance 3 --noise noise.zarr
+  close one.zarr "$IO:out.ddim20_cond_scale_1" 1.4e-4
+  close three.zarr "$IO:out.ddim20_cond_scale_3" 1.1e-3
+}
+@test "sample: 100 DDPM steps from the reference's noise, with and without guidance" {
+  me2-test-store make -q noise.zarr "noise=$IO:in.ddpm_noise"
+  sample tokens.zarr one.zarr --steps 100 --noise noise.zarr
+  sample tokens.zarr three.zarr --steps 100 --guidance 3 --noise noise.zarr
+  close one.zarr "$IO:out.ddpm100_cond_scale_1" 1.2e-4
+  close three.zarr "$IO:out.ddpm100_cond_scale_3" 2.3e-3
+}
+@test "sample: saved noise given back makes the same bytes" {
+  sample tokens.zarr a.zarr --save-noise noise.zarr
+  sample tokens.zarr b.zarr --noise noise.zarr
+  assert_equal "$(digest a.zarr)" "$(digest b.zarr)"
+}
+@test "sample: batch, threads and shards do not change a byte" {
+  sample tokens.zarr a.zarr --batch-size 1 --threads 1
+  sample tokens.zarr b.zarr --batch-size 8 --threads 2
+  assert_equal "$(digest a.zarr)" "$(digest b.zarr)"
+}
+@test "sample: a sample's draws follow its stimulus, not its place" {
+  me2-test-store make -q first.zarr "tokens=$IO:in.text_embed" --rows 1 --stimulus 5
+  sample tokens.zarr both.zarr
+  sample first.zarr one.zarr
+  me2-preprocess show both.zarr --array clip_tokens --npy both.npy > /dev/null
+  me2-preprocess show one.zarr --array clip_tokens --npy one.npy > /dev/null
+  bytes=$(($(stat -c %s one.npy) - 128))
+  cmp <(tail -c +129 one.npy) <(tail -c +129 both.npy | head -c $bytes)
+}
+@test "sample: the seed and the draw change the result; the first of several draws is the only one" {
+  sample tokens.zarr a.zarr
+  sample tokens.zarr b.zarr --seed 43
+  [ "$(digest a.zarr)" != "$(digest b.zarr)" ]
+  me2-test-store make -q first.zarr "tokens=$IO:in.text_embed" --rows 1 --stimulus 5
+  sample first.zarr one.zarr
+  sample first.zarr three.zarr --draws 3
+  for s in one three; do me2-preprocess show $s.zarr --array clip_tokens --npy $s.npy > /dev/null; done
+  bytes=$(($(stat -c %s one.npy) - 128))
+  cmp <(tail -c +129 one.npy) <(tail -c +129 three.npy | head -c $bytes)
+  run ! cmp -s <(tail -c +129 one.npy) <(tail -c +$((129 + bytes)) three.npy | head -c $bytes)
+}
+@test "sample: noise of another shape is refused, naming both shapes" {
+  me2-test-store make -q noise.zarr "noise=$IO:in.ddim_noise"
+  run -65 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$MODEL" --steps 10 --noise noise.zarr
+  assert_one_line_of_error; assert_regex "$stderr" 'shape \[19, 2'; assert_regex "$stderr" '\[9, 2'; [ ! -e out.zarr ]
+}
+@test "sample: steps outside the schedule, a negative number of draws and f16 on the CPU are usage errors" {
+  for bad in "--steps 101" "--steps 1" "--draws 0" "--dtype f16"; do
+    run -64 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$MODEL" $bad
+    assert_one_line_of_error
+  done
+}
+@test "sample: tokens that do not fit the prior name both shapes" {
+  run -0 golden backbone
+  me2-test-store make -q other.zarr "tokens=$(golden backbone_seq)/io.safetensors:out.backbone"
+  run -65 --separate-stderr me2-prior sample other.zarr out.zarr --model "$MODEL"
+  assert_one_line_of_error; assert_regex "$stderr" 'expects \[sample, '
+}
+@test "sample: a store of another stage and a model without a prior are refused" {
+  me2-test-store make -q latent.zarr "latent=$IO:in.text_embed"
+  run -65 --separate-stderr me2-prior sample latent.zarr out.zarr --model "$MODEL"
+  assert_one_line_of_error; assert_regex "$stderr" 'no array "tokens"'
+  run -65 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$(golden backbone)"
+  assert_one_line_of_error; assert_regex "$stderr" 'learned_query'
+}

@@ -1,0 +1,54 @@
+// me2-align: one subject's betas into the latent space that all subjects share.
+#include <ATen/core/Tensor.h>
+
+#include "cli/tool.h"
+#include "models/align_stage.h"
+#include "nn/device.h"
+
+namespace me2 {
+template <>
+const EnumNames<models::TrialSplit>& enum_names() {
+  static const EnumNames<models::TrialSplit> names{
+      {models::TrialSplit::train, "train"}, {models::TrialSplit::test, "test"}, {models::TrialSplit::all, "all"}};
+  return names;
+}
+
+namespace {
+
+struct ApplyOptions {
+  InputPath subject_store;
+  OutputPath output;
+  ModelPath model;
+  std::string subject;
+  std::optional<std::int64_t> ridge;
+  models::TrialSplit split = models::TrialSplit::all;
+  void describe(Describe& d) {
+    d.positional("SUBJECT", subject_store, "subject store; reads betas f4 [trial, voxel]");
+    d.positional("OUTPUT", output, "stage store; writes latent f4 [sample, hidden], one row for each trial");
+    d.required("--model", model, "model directory or official checkpoint");
+    d.option("--subject", subject, "whose ridge to use, subjNN (default: as the store says); a checkpoint of one subject has only that one");
+    d.option("--ridge", ridge, "position of the ridge in the checkpoint, from 0, instead of --subject");
+    d.option("--split", split, "trials to keep; all: train and test, without those a store marks as unused");
+  }
+};
+
+void apply(const ApplyOptions& o, cli::Run& run) {
+  nn::set_threads(run.threads());
+  nn::open_device(run.options().device);
+  const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
+  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, dtype});
+  const auto spec = stage.spec();
+  const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
+  if (run.dry_run()) {
+    run.plan().array("latent", "f4", {rows, spec.arrays[0].row_shape[0]}).memory("ridge", stage.weight_bytes());
+    return;
+  }
+  store::StageWriter out(o.output.path, spec, run.write_options());
+  auto progress = run.progress("trials", rows);
+  stage.run(out, run.batch_size(64), [&](std::int64_t n) { progress.advance(n); });
+  out.publish(run.provenance());
+}
+
+}  // namespace
+ME2_TOOL("me2-align", "Map a subject's voxels into the shared latent space", {cli::verb("apply", "project betas through the subject's ridge", apply)})
+}  // namespace me2
