@@ -62,7 +62,7 @@ struct MakeOptions {
     d.option("--stimulus", stimulus, "one id for each row; none: no such array");
     d.option("--split", split, "likewise");
     d.option("--repeat", repeat, "likewise");
-    d.option("--rows", rows, "the first so many rows only");
+    d.option("--rows", rows, "so many rows: the first ones, and when that is more than there are, from the first again");
   }
 };
 
@@ -79,7 +79,11 @@ void make(const MakeOptions& o, cli::Run&) {
   for (const auto& word : o.arrays) {
     const auto equals = word.find('=');
     Values values = tensor(word.substr(equals + 1));
-    if (o.rows > 0) values.shape[0] = o.rows;
+    if (o.rows > 0) {
+      const std::size_t size = values.data.size(), row = size / static_cast<std::size_t>(values.shape[0]);
+      values.shape[0] = o.rows;
+      for (std::size_t i = size; i < row * static_cast<std::size_t>(o.rows); ++i) values.data.push_back(values.data[i - size]);
+    }
     add(word.substr(0, equals), values.shape, store::DType::f4).write(values.data.data());
   }
 }
@@ -115,6 +119,38 @@ void equal(const EqualOptions& o, cli::Run& run) {
   if (!(worst <= o.tolerance)) throw data_error("{}: differs by up to {}", array.path(), worst);
 }
 
+struct SameOptions {
+  InputPath a, b;
+  std::vector<std::string> arrays;
+  std::int64_t first = 0;
+  void describe(Describe& d) {
+    d.positional("A", a, "a store");
+    d.positional("B", b, "another");
+    d.option("--array", arrays, "these arrays only, of those both have");
+    d.option("--first", first, "A's rows are those of B from here on; B may have more");
+  }
+};
+
+void same(const SameOptions& o, cli::Run&) {
+  const store::Group a = store::Group::open(o.a.path), b = store::Group::open(o.b.path);
+  const auto names = o.arrays.empty() ? a.array_names() : o.arrays;
+  if (o.arrays.empty() && names != b.array_names()) throw data_error("{} and {} hold different arrays", o.a.path, o.b.path);
+  if (names.empty()) throw data_error("{} holds no array", o.a.path);
+  for (const auto& name : names) {
+    const store::Array one = a.array(name), other = b.array(name);
+    store::Box box{store::Shape(other.shape().size(), 0), one.shape()};
+    box.start[0] = o.first;
+    if (one.dtype() != other.dtype() || one.shape().size() != other.shape().size() || o.first + one.shape()[0] > other.shape()[0] ||
+        (o.arrays.empty() && one.shape() != other.shape()))
+      throw data_error("{}: not of the shape of {}", one.path(), other.path());
+    std::vector<char> x(static_cast<std::size_t>(one.size()) * store::item_size(one.dtype())), y(x.size());
+    one.read_bytes({store::Shape(one.shape().size(), 0), one.shape()}, one.dtype(), x.data());
+    other.read_bytes(box, one.dtype(), y.data());
+    if (x != y) throw data_error("{}: not the bytes of {}", one.path(), other.path());
+  }
+}
+
 }  // namespace
-ME2_TOOL("me2-test-store", "Golden tensors to stores and back", {cli::verb("make", "write a store", make), cli::verb("equal", "compare an array", equal)})
+ME2_TOOL("me2-test-store", "Golden tensors to stores and back", {cli::verb("make", "write a store", make), cli::verb("equal", "compare an array", equal),
+          cli::verb("same", "compare two stores bit for bit", same)})
 }  // namespace me2
