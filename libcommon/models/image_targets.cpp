@@ -1,4 +1,4 @@
-#include "stages/image_targets.h"
+#include "models/image_targets.h"
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -16,7 +16,7 @@
 #include "vision/colour.h"
 #include "vision/resize.h"
 
-namespace me2::stages {
+namespace me2::models {
 namespace {
 
 // The reference's augmentation of the low-level branch (kornia ColorJitter .4 .4 .2 .1 with p .8, RandomGrayscale .1, RandomSolarize .1;
@@ -45,7 +45,7 @@ std::map<std::string, at::Tensor> embed(const TargetNetworks& n, const at::Tenso
   std::map<std::string, at::Tensor> out;
   const auto to_network = [&](const at::Tensor& x) { return x.to(n.device, n.dtype); };
   if (n.open_clip) {
-    const auto seen = (*n.open_clip)(to_network(models::clip_pixels(images, n.open_clip->config.image_size, n.clip_squeeze)));
+    const auto seen = (*n.open_clip)(to_network(clip_pixels(images, n.open_clip->config.image_size, n.clip_squeeze)));
     out["clip_tokens"] = seen.tokens;
     out["clip_pooled"] = seen.pooled;
   }
@@ -78,7 +78,7 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
     if (!dict.has("conv1.weight")) throw data_error("{}: no OpenCLIP image tower (visual.conv1.weight is missing)", open_clip);
     nn::Loader loader(dict, dtype, device);
     const nn::Scope scope(loader);
-    n.open_clip = std::make_shared<models::OpenClipVision>(scope, models::OpenClipVisionConfig::detect(scope, dict.config()));
+    n.open_clip = std::make_shared<OpenClipVision>(scope, OpenClipVisionConfig::detect(scope, dict.config()));
     loader.finish();
   }
   if (!vae.empty()) {
@@ -86,7 +86,7 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
     if (dict.has_prefix("first_stage_model.")) dict = dict.sub("first_stage_model.");
     nn::Loader loader(dict, dtype, device);
     const nn::Scope scope(loader);
-    n.vae = std::make_shared<models::Vae>(scope, models::VaeConfig::detect(scope, dict.config()));
+    n.vae = std::make_shared<Vae>(scope, VaeConfig::detect(scope, dict.config()));
     loader.finish();
     n.lowlevel_size = dict.config().value("lowlevel_size", std::int64_t{224});
   }
@@ -94,7 +94,7 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
     auto dict = weights::StateDict::open(convnext).without_prefix("module.");
     nn::Loader loader(dict, dtype, device);
     const nn::Scope scope(loader);
-    n.convnext = std::make_shared<models::ConvNext>(scope, models::ConvNextConfig::detect(scope));
+    n.convnext = std::make_shared<ConvNext>(scope, ConvNextConfig::detect(scope));
     loader.finish();
   }
   return n;
@@ -144,4 +144,4 @@ void write_image_targets(const store::Array& images, const std::vector<std::int3
   }
 }
 
-}  // namespace me2::stages
+}  // namespace me2::models

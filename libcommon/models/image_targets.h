@@ -12,18 +12,16 @@
 #include "store/stage.h"
 
 namespace me2::models {
+
 struct OpenClipVision;
 class Vae;
 struct ConvNext;
-}  // namespace me2::models
-
-namespace me2::stages {
 
 struct TargetNetworks {
-  std::shared_ptr<const models::OpenClipVision> open_clip;  // -> clip_tokens [sample, T, W], clip_pooled [sample, E]
+  std::shared_ptr<const OpenClipVision> open_clip;  // -> clip_tokens [sample, T, W], clip_pooled [sample, E]
   bool clip_squeeze = true;                                 // Fidelity: the published tokens saw images squeezed into [.5, 1]
-  std::shared_ptr<const models::Vae> vae;                   // -> vae_latent [sample, z, h, w]: mode of the posterior, scaled
-  std::shared_ptr<const models::ConvNext> convnext;         // -> cnx_feature and cnx_feature_aug [sample, P, C]
+  std::shared_ptr<const Vae> vae;                   // -> vae_latent [sample, z, h, w]: mode of the posterior, scaled
+  std::shared_ptr<const ConvNext> convnext;         // -> cnx_feature and cnx_feature_aug [sample, P, C]
   std::int64_t lowlevel_size = 224;                         // pixels of the images the VAE and ConvNeXt see
   std::uint64_t seed = 42;                                  // of the augmentation behind cnx_feature_aug
   at::ScalarType dtype = at::kFloat;
@@ -43,4 +41,4 @@ std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, std
 void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
                          store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance);
 
-}  // namespace me2::stages
+}  // namespace me2::models
