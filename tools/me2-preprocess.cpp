@@ -7,6 +7,7 @@
 #include "ingest/nsd.h"
 #include "ingest/show.h"
 #include "ingest/stimuli.h"
+#include "scenes/simulate.h"
 
 namespace me2 {
 namespace {
@@ -57,6 +58,7 @@ void medarc(const ingest::MedarcOptions& o, cli::Run& run) { import_with(o, run,
 void nsd(const ingest::NsdOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_nsd); }
 void custom(const ingest::CustomOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_custom); }
 void stimuli(const ingest::StimuliOptions& o, cli::Run& run) { import_with(o, run, &ingest::import_stimuli); }
+void simulate(const scenes::SimulateOptions& o, cli::Run& run) { import_with(o, run, &scenes::simulate); }
 
 }  // namespace
 ME2_TOOL("me2-preprocess", "Turn fMRI releases, raw data or your own scan into Zarr stores",
@@ -64,5 +66,6 @@ ME2_TOOL("me2-preprocess", "Turn fMRI releases, raw data or your own scan into Z
           cli::verb("medarc", "import a subject of the MindEye2 data release", medarc),
           cli::verb("nsd", "import a subject of the raw NSD release", nsd),
           cli::verb("custom", "import your own subject: betas or BOLD series with events", custom),
-          cli::verb("stimuli", "import images (COCO HDF5, a folder or a list) with captions", stimuli)})
+          cli::verb("stimuli", "import images (COCO HDF5, a folder or a list) with captions", stimuli),
+          cli::verb("simulate", "make NSD-like subjects that saw rendered scenes", simulate)})
 }  // namespace me2
