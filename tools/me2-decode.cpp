@@ -5,6 +5,8 @@
 #include "base/json.h"
 #include "base/signals.h"
 #include "cli/tool.h"
+#include "decode_refine.h"
+#include "decode_train.h"
 #include "diffusion/image_stage.h"
 #include "diffusion/select_draw.h"
 #include "diffusion/unclip.h"
@@ -244,5 +246,7 @@ void blend(const BlendOptions& o, cli::Run& run) {
 ME2_TOOL("me2-decode", "Turn embedding tokens, low-level latents and captions into pictures",
          {cli::verb("unclip", "decode image-embedding tokens to pictures by diffusion", unclip),
           cli::verb("lowlevel", "decode low-level latents to blurry pictures", lowlevel),
-          cli::verb("blend", "mix pictures with their low-level ones", blend)})
+          cli::verb("blend", "mix pictures with their low-level ones", blend),
+          cli::verb("refine", "improve pictures by SDXL, with captions as prompts", refine),
+          cli::verb("train", "fit the U-Net to tokens, or the autoencoder to pictures", decode_train_verb)})
 }  // namespace me2

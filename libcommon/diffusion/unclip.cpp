@@ -24,6 +24,7 @@ UnclipConfig UnclipConfig::parse(const Json& j) {
   c.offset_noise = j.value("offset_noise_level", c.offset_noise);
   c.image_scale = j.value("image_scale", c.image_scale);
   c.image_shift = j.value("image_shift", c.image_shift);
+  c.outdim = j.value("outdim", c.outdim);
   c.size = j.value("size", c.size);
   c.size_condition = j.value("size_condition", c.size_condition);
   c.zero_condition = j.value("zero_condition", c.zero_condition);
@@ -72,7 +73,6 @@ UnclipDecoder UnclipDecoder::open(const weights::StateDict& model, const Options
     out.token_mean_ = model.get("token_norm.mean").to(options.device, at::kFloat);
     out.token_sd_ = model.get("token_norm.sd").to(options.device, at::kFloat);
   }
-  out.vector_width_ = config.is_object() && config.contains("outdim") ? config["outdim"].get<std::int64_t>() : out.unet_->config().adm_in_channels / 4;
   return out;
 }
 
@@ -80,12 +80,15 @@ at::Tensor UnclipDecoder::normalise(const at::Tensor& tokens) const {
   return token_mean_.defined() ? (tokens - token_mean_) / token_sd_ : tokens;
 }
 
+at::Tensor size_vector(const UnclipConfig& config, std::int64_t width) {
+  const at::Tensor one = models::unclip_vector_suffix(config.size_condition, config.outdim > 0 ? config.outdim : width / 4);
+  if (one.size(1) != width)
+    throw data_error("the U-Net takes {} size numbers and unCLIP's conditioning has {}: this looks like an SDXL checkpoint (use refine)", width, one.size(1));
+  return one;
+}
+
 at::Tensor UnclipDecoder::vector(std::int64_t rows) const {
-  const at::Tensor one = models::unclip_vector_suffix(config_.size_condition, vector_width_);
-  const auto wanted = unet_->config().adm_in_channels;
-  if (one.size(1) != wanted)
-    throw data_error("the U-Net takes {} size numbers and unCLIP's conditioning has {}: this looks like an SDXL checkpoint (use refine)", wanted, one.size(1));
-  return one.to(device_).expand({rows, -1});
+  return size_vector(config_, unet_->config().adm_in_channels).to(device_).expand({rows, -1});
 }
 
 std::array<std::int64_t, 3> UnclipDecoder::latent_shape(std::int64_t pixels) const {

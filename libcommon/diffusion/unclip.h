@@ -24,6 +24,7 @@ struct UnclipConfig {
   double guidance = 5;               // guider_scale
   double offset_noise = 0.04;        // offset_noise_level
   double image_scale = 0.8, image_shift = 0.2;  // Fidelity: a hand-tuned brightening in place of (x + 1) / 2
+  std::int64_t outdim = 0;           // width of one embedded size number; 0: a quarter of the U-Net's adm_in_channels
   std::int64_t size = 768;           // pixels of a picture when nothing else says
   double size_condition = 768;       // what the size conditioning says
   bool zero_condition = false;       // unconditional tokens: zeros, instead of the reference's standard normal noise
@@ -36,6 +37,9 @@ struct UnclipDraws {  // of n pictures
   at::Tensor offset;        // [n]
   at::Tensor uc_crossattn;  // [n, T, D]: the unconditional tokens
 };
+
+// The size conditioning for a U-Net that takes `width` numbers, [1, width]. Exit::data when unCLIP's does not have so many.
+at::Tensor size_vector(const UnclipConfig& config, std::int64_t width);
 
 class UnclipDecoder {
  public:
@@ -73,7 +77,6 @@ class UnclipDecoder {
   std::shared_ptr<models::Vae> vae_;
   std::shared_ptr<Denoiser> denoiser_;
   at::Tensor token_mean_, token_sd_;
-  std::int64_t vector_width_ = 0;
 };
 
 // Condition rows for guidance: unconditional first.

@@ -150,3 +150,71 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   assert_one_line_of_error
   [[ "$stderr" == *"stimulus 9"* ]]
 }
+
+refine_case() {  # tests/golden/sdxl_img2img
+  M=$(golden sdxl_img2img)
+  V=$(golden clip_tokenizer)/bpe_simple_vocab_16e6.txt.gz
+  PROMPT=$(sed -n 's/^ *"prompt": "\(.*\)",$/\1/p' "$M/config.json")
+  stage "$M/io.safetensors" recon.zarr --arrays image=in.image
+  stage "$M/io.safetensors" noise.zarr --plain --arrays posterior_noise=in.posterior_noise,noise=in.noise
+}
+
+@test "refine: a picture and a caption give the reference's refinement" {
+  refine_case
+  stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "$PROMPT"
+  decode refine recon.zarr captions.zarr out.zarr --model "$M" --vocabulary "$V" --noise noise.zarr --float
+  me2-test-golden close out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
+}
+
+@test "refine: a caption longer than 77 tokens is cut, and that is said once" {
+  refine_case
+  stage "$M/io.safetensors" two.zarr --times 2 --arrays image=in.image
+  stage "$M/io.safetensors" captions.zarr --times 2 --arrays z=in.noise --caption "$(printf 'word %.0s' {1..100})"
+  run --separate-stderr decode refine two.zarr captions.zarr out.zarr --model "$M" --vocabulary "$V" --size 32 --timepoint 3
+  assert_equal "$status" 0
+  assert_equal "$(grep -c 'longer than 77' <<< "$stderr")" 1
+}
+
+@test "refine: a checkpoint without text encoders is named for what it looks like" {
+  refine_case
+  stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption x
+  run -65 --separate-stderr decode refine recon.zarr captions.zarr out.zarr --model "$(golden unclip_end2end)" --vocabulary "$V"
+  assert_one_line_of_error
+  [[ "$stderr" == *"looks like"* ]]
+}
+
+train_case() {
+  M=$(golden unclip_end2end)
+  stage "$M/io.safetensors" stimuli.zarr --arrays image=out.samples --bytes
+  stage "$M/io.safetensors" tokens.zarr --times 2 --arrays clip_tokens=in.tokens
+}
+
+@test "train: a fine-tuned U-Net is a model that decodes, and its training gives the same weights again" {
+  train_case
+  decode train stimuli.zarr whole --model "$M" --tokens tokens.zarr --size 32 --steps 6 --batch-size 2 --save-every 3 --normalise-tokens
+  decode unclip tokens.zarr out.zarr --model whole --steps 2
+  decode train stimuli.zarr again --model "$M" --tokens tokens.zarr --size 32 --steps 6 --batch-size 2 --save-every 3 --normalise-tokens
+  cmp whole/model.safetensors again/model.safetensors
+  [ ! -e whole.partial ]
+}
+
+@test "train: a U-Net and an autoencoder from scratch, with velocity scaling" {
+  train_case
+  echo '{"ddconfig": {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "norm_groups": 8}, "embed_dim": 4}' > vae.json
+  decode train stimuli.zarr vae --part vae --config vae.json --steps 4 --batch-size 2 --crop 16 --lr 1e-3
+  cat > unet.json <<'J'
+{"unet": {"model_channels": 16, "num_res_blocks": 1, "channel_mult": [1, 2], "transformer_depth": [1, 1], "attention_resolutions": [1, 2],
+ "num_head_channels": 8, "adm_in_channels": 16, "norm_groups": 8}, "denoiser": {"scaling_config": {"target": "VScaling"}},
+ "image_scale": 0.5, "image_shift": 0.5, "zero_condition": true}
+J
+  decode train stimuli.zarr unet --config unet.json --vae vae --tokens tokens.zarr --steps 4 --batch-size 2 --noise-levels lognormal --offset-noise 0 --lr 1e-3 --cosine
+  decode unclip tokens.zarr out.zarr --model unet --steps 3 --guidance 2
+  me2-preprocess show out.zarr
+}
+
+@test "train: without a model or sizes there is nothing to train" {
+  train_case
+  run -64 --separate-stderr decode train stimuli.zarr out --tokens tokens.zarr
+  assert_one_line_of_error
+  [ ! -e out ] && [ ! -e out.partial ]
+}

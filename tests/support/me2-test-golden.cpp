@@ -53,6 +53,7 @@ struct MakeOptions {
   bool plain = false, bytes = false, nan = false;
   std::int64_t times = 1;
   std::vector<int> stimulus;
+  std::string caption;
   void describe(Describe& d) {
     d.positional("IO", io, "io.safetensors of a golden case");
     d.positional("OUTPUT", out, "store");
@@ -61,6 +62,7 @@ struct MakeOptions {
     d.option("--bytes", bytes, "as u1: the values times 255, truncated");
     d.option("--nan", nan, "put one NaN into the last row");
     d.option("--times", times, "repeat the rows so often");
+    d.option("--caption", caption, "also an array caption with this text in every row");
     d.option("--stimulus", stimulus, "stimulus of each row (0, 1, ...)");
   }
 };
@@ -94,8 +96,10 @@ void make(const MakeOptions& o, cli::Run& run) {
     for (std::size_t i = 0; i < array.row_shape.size(); ++i) array.dimension_names.push_back("d" + std::to_string(i));
     spec.arrays.push_back(array);
   }
+  if (!o.caption.empty()) spec.arrays.push_back({"caption", {}, store::DType::str, {}, "1", "caption"});
   store::StageWriter out(o.out.path, spec, run.write_options());
-  for (const auto& unit : out.todo())
+  for (const auto& unit : out.todo()) {
+    if (!o.caption.empty()) out.write_strings("caption", unit, std::vector<std::string>(static_cast<std::size_t>(unit.count), o.caption));
     for (const auto& [name, v] : all) {
       const auto each = static_cast<std::int64_t>(v.data.size()) / rows;
       const std::vector<float> part(v.data.begin() + unit.first * each, v.data.begin() + (unit.first + unit.count) * each);
@@ -107,6 +111,7 @@ void make(const MakeOptions& o, cli::Run& run) {
         out.write(name, unit, part.data());
       }
     }
+  }
   out.publish(run.provenance());
 }
 
