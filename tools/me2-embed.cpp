@@ -1,9 +1,12 @@
 // me2-embed: from the shared latent space to CLIP-shaped tokens.
 #include <ATen/core/Tensor.h>
 
+#include "base/error.h"
 #include "cli/tool.h"
 #include "models/brain_stage.h"
+#include "models/image_targets.h"
 #include "nn/device.h"
+#include "train/encoder_stage.h"
 
 namespace me2 {
 template <>
@@ -57,6 +60,81 @@ void brain(const BrainCommand& o, cli::Run& run) {
   out.publish(run.provenance());
 }
 
+enum class Stored { f4, f2 };
+
+struct ImagesCommand {
+  InputPath stimuli;
+  OutputPath output;
+  std::optional<ModelPath> model, vae, convnext;
+  Stored stored = Stored::f4;
+  std::int64_t size = 0;
+  void describe(Describe& d) {
+    d.positional("STIMULI", stimuli, "stimulus store; reads image u1 [sample, 3, H, W]");
+    d.positional("OUTPUT", output, "target store; writes clip_tokens, clip_pooled, vae_latent, cnx_feature, cnx_feature_aug as the networks given allow");
+    d.option("--model", model, "OpenCLIP checkpoint or model directory (ViT-bigG-14): tokens and pooled embedding");
+    d.option("--vae", vae, "SD image-variation autoencoder (sd_image_var_autoenc.pth): targets of the low-level head");
+    d.option("--convnext", convnext, "ConvNeXt-XL (convnext_xlarge_alpha0.75_fullckpt.pth): auxiliary targets of the low-level head");
+    d.option("--stored", stored, "floats as they are (f4) or in half the space (f2)");
+    d.option("--lowlevel-size", size, "pixels the autoencoder and ConvNeXt see (0: the autoencoder's own; published: 224)");
+  }
+};
+
+void images(const ImagesCommand& o, cli::Run& run) {
+  if (!o.model && !o.vae && !o.convnext) throw usage_error("at least one of --model, --vae and --convnext is needed");
+  nn::set_threads(run.threads());
+  const auto device = nn::open_device(run.options().device);
+  const store::Group stimuli = store::Group::open(o.stimuli.path);
+  const auto image = stimuli.array("image");
+  if (image.shape().size() != 4 || image.shape()[1] != 3) throw data_error("{}: images [sample, 3, H, W] expected", image.path());
+  const auto path = [](const std::optional<ModelPath>& p) { return p ? p->path : std::string(); };
+  auto networks = models::load_target_networks(path(o.model), path(o.vae), path(o.convnext), nn::parse_dtype(run.dtype_name()), device);
+  networks.seed = run.seed();
+  if (o.size) networks.lowlevel_size = o.size;
+  store::StageSpec spec;
+  spec.kind = "targets";
+  spec.arrays = models::target_arrays(networks, o.stored == Stored::f2 ? store::DType::f2 : store::DType::f4);
+  const auto rows = image.shape()[0];
+  if (stimuli.has_array("stimulus")) spec.stimulus = stimuli.array("stimulus").read<std::int32_t>();
+  else for (std::int64_t i = 0; i < rows; ++i) spec.stimulus.push_back(static_cast<std::int32_t>(i));  // the row is the stimulus
+  if (run.dry_run()) {
+    for (const auto& array : spec.arrays) {
+      store::Shape shape = array.row_shape;
+      shape.insert(shape.begin(), rows);
+      run.plan().array(array.name, store::dtype_name(array.dtype), shape);
+    }
+    return;
+  }
+  store::StageWriter out(o.output.path, spec, run.write_options());
+  auto progress = run.progress("images", rows);
+  models::write_image_targets(image, spec.stimulus, networks, out, run.batch_size(16), [&](std::int64_t n) { progress.advance(n); });
+  out.publish(run.provenance());
+}
+
+void encoder(const train::EncoderOptions& o, cli::Run& run) {
+  nn::set_threads(run.threads());
+  if (run.dry_run()) {
+    run.plan().note("steps", std::to_string(o.steps));
+    return;
+  }
+  auto progress = run.progress("steps", o.steps);
+  const auto curve = train::train_encoder(o, run.batch_size(64), run.seed(), run.options().resume, run.provenance(), run.config_digest(),
+                                          [&](std::int64_t step, const train::EncoderLosses& l) {
+                                            progress.set_done(step);
+                                            progress.set_note(fmt::format("loss {:.3f}, batch top-1 {:.2f}", l.total, l.batch_top1));
+                                          });
+  if (run.options().json) run.print(curve.dump() + "\n");
+}
+
 }  // namespace
-ME2_TOOL("me2-embed", "Embed brain activity in CLIP space", {cli::verb("brain", "latents through the backbone and its heads", brain)})
+
+template <>
+const EnumNames<Stored>& enum_names() {
+  static const EnumNames<Stored> names{{Stored::f4, "f4"}, {Stored::f2, "f2"}};
+  return names;
+}
+
+ME2_TOOL("me2-embed", "Embed brain activity and images in CLIP space",
+         {cli::verb("brain", "latents through the backbone and its heads", brain),
+          cli::verb("images", "stimuli through the image encoders, once: the targets of training", images),
+          cli::verb("encoder", "train a small CLIP image and text tower on captioned stimuli", encoder)})
 }  // namespace me2

@@ -100,7 +100,7 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
   return n;
 }
 
-std::vector<store::StageArray> target_arrays(const TargetNetworks& n, std::int64_t, std::int64_t, store::DType dtype) {
+std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DType dtype) {
   std::vector<store::StageArray> arrays;
   if (n.open_clip) {
     const auto& c = n.open_clip->config;

@@ -33,11 +33,11 @@ struct TargetNetworks {
 TargetNetworks load_target_networks(const std::string& open_clip, const std::string& vae, const std::string& convnext, at::ScalarType dtype,
                                     at::Device device);
 
-// The arrays that `networks` give for images of the store's size, one sample each, for the writer and for --dry-run.
-std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, std::int64_t height, std::int64_t width, store::DType dtype);
+// The arrays that `networks` give, for the writer and for --dry-run.
+std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, store::DType dtype);
 
-// Computes rows of `images` (u1 [sample, 3, H, W]) for the writer's units, `batch` at a time. A row's values do not depend on the
-// batch it was computed in. `advance(n)` is told of every n rows done.
+// Computes rows of `images` (u1 [sample, 3, H, W]) for the writer's units, `batch` at a time (batches never cross a unit, so shards
+// give the bytes of the whole). `advance(n)` is told of every n rows done.
 void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
                          store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance);
 

@@ -1,0 +1,55 @@
+# bats file_tags=tool:embed
+# Expected tokens: tests/golden/openclip_visual (open_clip 2.24 behind the reference's image embedder).
+setup() { load ../support/load; setup_case; }
+
+images() { me2-embed images "$@" --threads 1 --quiet; }
+close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance 1e-4; }
+
+@test "images: tokens and pooled embeddings equal the reference, whatever the size of the picture" {
+  case=$(golden openclip_visual)
+  for image in a b c; do  # as wide as the network wants; larger; smaller
+    me2-test-golden make "$case/io.safetensors" $image.zarr --arrays image=in.image_${image}_u8
+    images $image.zarr $image-targets.zarr --model "$case"
+    run -0 close $image-targets.zarr "$case/io.safetensors" clip_tokens out.tokens_$image
+    run -0 close $image-targets.zarr "$case/io.safetensors" clip_pooled out.pooled_$image
+  done
+}
+
+@test "images: half precision is stored on request and differs by rounding only" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 12 --side 32 --quiet > /dev/null
+  images scenes/stimuli.zarr whole.zarr --model "$case"
+  images scenes/stimuli.zarr half.zarr --model "$case" --stored f2
+  run -0 me2-preprocess show half.zarr
+  assert_line --regexp 'clip_tokens.*f2'
+  run -0 me2-test-golden close half.zarr whole.zarr --array clip_tokens --tolerance 0.005
+  run -65 me2-test-golden close half.zarr whole.zarr --array clip_tokens --tolerance 0
+}
+
+@test "images: without a network there is nothing to do" {
+  me2-preprocess simulate scenes --scenes-only 2 --side 32 --quiet > /dev/null
+  run -64 me2-embed images scenes/stimuli.zarr out.zarr
+  assert_output --partial "at least one of --model, --vae and --convnext"
+  assert [ ! -e out.zarr ]
+}
+
+@test "images: a checkpoint that is no image tower is named" {
+  me2-preprocess simulate scenes --scenes-only 2 --side 32 --quiet > /dev/null
+  run -65 me2-embed images scenes/stimuli.zarr out.zarr --model "$(golden openclip_text)"
+  assert_output --partial "no OpenCLIP image tower"
+}
+
+@test "encoder: an interrupted training gives the bytes of an uninterrupted one" {
+  me2-preprocess simulate scenes --scenes-only 40 --side 32 --quiet > /dev/null
+  echo '{"clip_squeeze": false, "open_clip": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16, "mlp_ratio": 2}, "text_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1}}}' > tiny.json
+  options=(--config tiny.json --steps 60 --checkpoint-steps 20 --batch-size 8 --threads 1 --quiet)
+  me2-embed encoder scenes/stimuli.zarr whole "${options[@]}"
+  me2-embed encoder scenes/stimuli.zarr parts "${options[@]}" & pid=$!
+  for _ in $(seq 200); do [ -e parts.partial/state.safetensors ] && break; sleep .05; done
+  kill -TERM $pid 2> /dev/null || true
+  wait $pid || [ $? = 75 ]
+  [ -e parts ] || me2-embed encoder scenes/stimuli.zarr parts "${options[@]}" --resume
+  cmp whole/model.safetensors parts/model.safetensors
+  me2-embed images scenes/stimuli.zarr targets.zarr --model whole --threads 1 --quiet
+  run -0 me2-preprocess show targets.zarr --array clip_tokens
+}
