@@ -1,0 +1,273 @@
+#include "stages/evaluation.h"
+
+#include <ATen/ATen.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/random.h"
+#include "metrics/bootstrap.h"
+#include "metrics/identification.h"
+#include "metrics/pixels.h"
+#include "models/eval_nets.h"
+
+namespace me2::stages {
+namespace {
+
+namespace fs = std::filesystem;
+using models::EvalNetKind;
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+struct NetPlan {
+  EvalNetKind kind;
+  const std::string* file;
+  std::vector<std::string> scores;  // one per layer
+  bool identification;              // else correlation distance
+  const char* option;
+};
+
+struct Raw {  // a score before it is summarised
+  std::string name;
+  std::vector<double> per_image;
+  at::Tensor r;  // identification: correlations [truth, reconstruction]
+  at::Tensor control;  // the same pairs with the reconstructions shuffled: correlations of pixels or features
+  bool higher = true;
+  double diversity = kNaN, truth_diversity = kNaN;
+};
+
+// Truth and (blended) reconstructions of some images, both at the scoring size.
+class Pairs {
+ public:
+  Pairs(const ImageSet& recon, const ImageSet& truth, const ImageSet* low, const Joined& joined, const ScoreOptions& options)
+      : recon_(recon), truth_(truth), low_(low), joined_(joined), options_(options) {}
+  std::int64_t size() const { return static_cast<std::int64_t>(joined_.ids.size()); }
+  std::pair<at::Tensor, at::Tensor> read(std::int64_t first, std::int64_t count) const {
+    at::Tensor recon = part(recon_, 1, first, count);
+    if (low_) recon = recon * options_.blend + part(*low_, 2, first, count) * (1 - options_.blend);
+    return {part(truth_, 0, first, count), recon};
+  }
+
+ private:
+  at::Tensor part(const ImageSet& set, std::size_t which, std::int64_t first, std::int64_t count) const {
+    std::vector<at::Tensor> images;  // one by one: pictures of a folder differ in size
+    for (std::int64_t i = first; i < first + count; ++i)
+      images.push_back(metrics::to_scoring_size(set.read({joined_.rows[which][i]}), options_.antialias));
+    return at::cat(images);
+  }
+  const ImageSet& recon_;
+  const ImageSet& truth_;
+  const ImageSet* low_;
+  const Joined& joined_;
+  const ScoreOptions& options_;
+};
+
+std::vector<std::int64_t> derangement(std::int64_t n, std::uint64_t seed) {  // a cyclic shift of a shuffled order
+  std::vector<std::int64_t> order(n), out(n);
+  std::iota(order.begin(), order.end(), std::int64_t{0});
+  Random(seed, "shuffled baseline").shuffle(std::span<std::int64_t>(order));
+  for (std::int64_t i = 0; i < n; ++i) out[order[i]] = order[(i + 1) % n];
+  return out;
+}
+
+void add_pixels(const Pairs& pairs, const ScoreOptions& options, bool pixcorr, bool ssim, std::vector<Raw>& out) {
+  metrics::PixelScores all;
+  metrics::PixelOptions how;
+  how.pixcorr = pixcorr, how.ssim = ssim, how.antialias = options.antialias;
+  for (std::int64_t i = 0; i < pairs.size(); i += options.batch_size) {
+    const auto [truth, recon] = pairs.read(i, std::min(options.batch_size, pairs.size() - i));
+    const auto part = metrics::pixel_scores(truth, recon, how);
+    all.pixcorr.insert(all.pixcorr.end(), part.pixcorr.begin(), part.pixcorr.end());
+    all.ssim.insert(all.ssim.end(), part.ssim.begin(), part.ssim.end());
+    if (options.progress) options.progress(truth.size(0));
+  }
+  if (pixcorr) out.push_back({"pixcorr", std::move(all.pixcorr), {}, {}, true});
+  if (ssim) out.push_back({"ssim", std::move(all.ssim), {}, {}, true});
+}
+
+void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan& plan, const std::vector<bool>& wanted, std::vector<Raw>& out) {
+  const auto net = models::load_eval_net(plan.kind, weights::StateDict::open(*plan.file));
+  std::vector<at::Tensor> truth(plan.scores.size()), recon(plan.scores.size());
+  for (std::int64_t i = 0; i < pairs.size(); i += options.batch_size) {
+    const auto [t, p] = pairs.read(i, std::min(options.batch_size, pairs.size() - i));
+    const auto both = (*net)(models::eval_net_input(plan.kind, at::cat({t, p}), options.antialias));
+    for (std::size_t k = 0; k < plan.scores.size(); ++k) {
+      if (!wanted[k]) continue;
+      const at::Tensor f = both[k].to(at::kFloat);
+      if (!truth[k].defined()) truth[k] = at::empty({pairs.size(), f.size(1)}), recon[k] = at::empty({pairs.size(), f.size(1)});
+      truth[k].narrow(0, i, t.size(0)).copy_(f.narrow(0, 0, t.size(0)));
+      recon[k].narrow(0, i, t.size(0)).copy_(f.narrow(0, t.size(0), t.size(0)));
+    }
+    if (options.progress) options.progress(t.size(0));
+  }
+  for (std::size_t k = 0; k < plan.scores.size(); ++k) {
+    if (!wanted[k]) continue;
+    Raw raw{plan.scores[k], {}, {}, {}, plan.identification};
+    const at::Tensor r = metrics::feature_correlations(truth[k], recon[k]);
+    if (plan.identification) {
+      raw.r = r;
+    } else {
+      const at::Tensor d = (1 - r.diagonal()).contiguous();
+      raw.per_image.assign(d.const_data_ptr<double>(), d.const_data_ptr<double>() + d.numel());
+      raw.control = r;
+    }
+    raw.diversity = metrics::mean_pairwise_correlation(recon[k]);
+    raw.truth_diversity = metrics::mean_pairwise_correlation(truth[k]);
+    truth[k] = recon[k] = {};
+    out.push_back(std::move(raw));
+  }
+}
+
+report::Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const ScoreOptions& options) {
+  report::Score s;
+  s.name = raw.name;
+  s.higher_is_better = raw.higher;
+  const auto n = static_cast<std::int64_t>(chosen.size());
+  const at::Tensor index = at::tensor(chosen, at::kLong);
+  if (raw.r.defined()) {
+    const at::Tensor r = raw.r.index_select(0, index).index_select(1, index);
+    if (n < 2) {
+      s.per_image.assign(n, kNaN);
+      s.note = "two-way identification needs 2 images or more";
+    } else {
+      const auto wins = metrics::wins(r);
+      s.per_image = metrics::n_way(wins, 2);
+      const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); };
+      for (const std::int64_t ways : {std::int64_t{10}, std::int64_t{50}, n})
+        if (ways <= n && ways > 2) s.details[ways == n ? "way_full_pool" : fmt::format("way_{}", ways)] = mean(metrics::n_way(wins, ways));
+      s.details["rank_percentile"] = mean(metrics::rank_percentile(wins));
+      for (const std::int64_t k : {1, 5, 10})
+        if (k < n) s.details[fmt::format("top_{}", k)] = mean(metrics::top_k(wins, k));
+      s.details["pool"] = static_cast<double>(n);
+      if (options.shuffled && n > 2) {
+        const auto other = derangement(n, options.seed);
+        s.details["baseline_shuffled"] = mean(metrics::n_way(metrics::wins(r.index_select(1, at::tensor(other, at::kLong))), 2));
+      }
+    }
+  } else {
+    for (const auto i : chosen) s.per_image.push_back(raw.per_image[i]);
+    if (raw.control.defined() && options.shuffled && n > 2) {
+      const auto other = derangement(n, options.seed);
+      double sum = 0;
+      for (std::int64_t i = 0; i < n; ++i) sum += 1 - raw.control[chosen[i]][chosen[other[i]]].item<double>();
+      s.details["baseline_shuffled"] = sum / static_cast<double>(n);
+    }
+  }
+  if (!std::isnan(raw.diversity)) s.details["mean_pairwise_correlation"] = raw.diversity, s.details["mean_pairwise_correlation_truth"] = raw.truth_diversity;
+  const auto undefined = std::count_if(s.per_image.begin(), s.per_image.end(), [](double v) { return std::isnan(v); });
+  if (undefined && s.note.empty()) s.note = fmt::format("undefined for {} constant image{}, left out", undefined, undefined == 1 ? "" : "s");
+  metrics::BootstrapOptions how;
+  how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
+  const auto interval = metrics::bca_mean(s.per_image, how);
+  s.value = interval.value, s.low = interval.low, s.high = interval.high, s.n = interval.n;
+  return s;
+}
+
+}  // namespace
+
+NetFiles NetFiles::in_folder(const std::string& folder) {
+  NetFiles out;
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    std::string name = file.filename().string();
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const auto take = [&](std::string& slot, std::initializer_list<const char*> starts) {
+      for (const char* start : starts)
+        if (slot.empty() && name.starts_with(start)) slot = file.string();
+    };
+    take(out.alexnet, {"alexnet"});
+    take(out.inception, {"inception"});
+    take(out.clip, {"clip", "vit-l-14"});
+    take(out.effnet, {"efficientnet", "effnet"});
+    take(out.swav, {"swav", "resnet50"});
+  }
+  return out;
+}
+
+const std::vector<std::string>& image_score_names() {
+  static const std::vector<std::string> names{"pixcorr", "ssim", "alexnet2", "alexnet5", "inception", "clip", "effnet", "swav"};
+  return names;
+}
+
+report::Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options) {
+  std::vector<Keys> keys{keys_of(truth), keys_of(recon)};
+  if (low_level) keys.push_back(keys_of(*low_level));
+  const Joined joined = join(keys, options.allow_missing);
+  report::Scores out;
+  out.ids = joined.ids;
+  const auto note_size = [&](const ImageSet& set) {
+    if (set.shape() != "256x256") out.notes.push_back(fmt::format("{}: {} resized to 256x256, bilinear{}", set.path(), set.shape(), options.antialias ? ", antialiased" : ""));
+  };
+  note_size(truth), note_size(recon);
+  if (low_level) {
+    note_size(*low_level);
+    out.notes.push_back(fmt::format("scored: {} x {} + {} x {}", options.blend, recon.path(), 1 - options.blend, low_level->path()));
+  }
+  if (!joined.missing.empty()) out.notes.push_back(fmt::format("{} images missing on one side, left out: {}", joined.missing.size(), fmt::join(joined.missing, ", ")));
+  const auto wants = [&](const std::string& name) {
+    return options.metrics.empty() || std::find(options.metrics.begin(), options.metrics.end(), name) != options.metrics.end();
+  };
+  const Pairs pairs(recon, truth, low_level, joined, options);
+  std::vector<Raw> raw;
+  if (wants("pixcorr") || wants("ssim")) add_pixels(pairs, options, wants("pixcorr"), wants("ssim"), raw);
+  const std::vector<NetPlan> plans{{EvalNetKind::alexnet, &options.nets.alexnet, {"alexnet2", "alexnet5"}, true, "--alexnet"},
+                                   {EvalNetKind::inception, &options.nets.inception, {"inception"}, true, "--inception"},
+                                   {EvalNetKind::clip, &options.nets.clip, {"clip"}, true, "--clip"},
+                                   {EvalNetKind::effnet, &options.nets.effnet, {"effnet"}, false, "--effnet"},
+                                   {EvalNetKind::swav, &options.nets.swav, {"swav"}, false, "--swav"}};
+  for (const auto& plan : plans) {
+    std::vector<bool> wanted;
+    for (const auto& name : plan.scores) wanted.push_back(wants(name));
+    if (std::find(wanted.begin(), wanted.end(), true) == wanted.end()) continue;
+    if (!plan.file->empty()) {
+      add_features(pairs, options, plan, wanted, raw);
+      continue;
+    }
+    for (std::size_t k = 0; k < plan.scores.size(); ++k)
+      if (wanted[k]) out.not_run.emplace_back(plan.scores[k], fmt::format("needs {} FILE ({} weights)", plan.option, models::eval_net_name(plan.kind)));
+  }
+  std::vector<std::int64_t> all(joined.ids.size());
+  std::iota(all.begin(), all.end(), std::int64_t{0});
+  for (const auto& r : raw) out.scores.push_back(summarise(r, all, options));
+  for (const auto& [name, ids] : options.splits) {
+    std::vector<std::int64_t> chosen;
+    for (std::size_t i = 0; i < joined.ids.size(); ++i)
+      if (std::find(ids.begin(), ids.end(), joined.ids[i]) != ids.end()) chosen.push_back(static_cast<std::int64_t>(i));
+    if (chosen.empty()) throw data_error("split {}: none of its {} test ids is among the images scored", name, ids.size());
+    out.notes.push_back(fmt::format("split {}: {} of its {} test ids scored", name, chosen.size(), ids.size()));
+    for (const auto& r : raw) {
+      out.splits[name].push_back(summarise(r, chosen, options));
+      out.splits[name].back().per_image.clear();
+    }
+  }
+  return out;
+}
+
+std::map<std::string, std::vector<std::string>> read_split_file(const std::string& path) {
+  const Json json = read_json_file(path);
+  const std::string stem = fs::path(path).stem().string();
+  std::map<std::string, std::vector<std::string>> out;
+  const auto add = [&](const std::string& name, const Json& variant) {
+    if (!variant.is_object() || !variant.contains("test_ids") || !variant["test_ids"].is_array())
+      throw data_error("{}: a list \"test_ids\" expected in variant {}", path, name);
+    for (const auto& id : variant["test_ids"]) {
+      if (!id.is_string() && !id.is_number_integer()) throw data_error("{}: {}: test_ids holds something that is neither a name nor a number", path, name);
+      out[name].push_back(id.is_string() ? fs::path(id.get<std::string>()).stem().string() : std::to_string(id.get<std::int64_t>()));
+    }
+  };
+  if (json.is_object() && json.contains("variants") && json["variants"].is_array()) {
+    for (std::size_t k = 0; k < json["variants"].size(); ++k) add(json["variants"].size() == 1 ? stem : fmt::format("{}/{}", stem, k), json["variants"][k]);
+  } else {
+    add(stem, json);
+  }
+  return out;
+}
+
+}  // namespace me2::stages

@@ -1,0 +1,43 @@
+// me2-eval score: reconstructions against ground truth, as MindEye2's final evaluation does it and with what that leaves out.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "report/scores.h"
+#include "stages/image_set.h"
+
+namespace me2::stages {
+
+struct NetFiles {  // empty: not given
+  std::string alexnet, inception, clip, effnet, swav;
+  // Files in a folder, by the start of their name: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*.
+  static NetFiles in_folder(const std::string& folder);
+};
+
+struct ScoreOptions {
+  std::vector<std::string> metrics;  // empty: all image scores
+  NetFiles nets;
+  double blend = 0.75;               // weight of the reconstruction when there is a low-level image
+  bool antialias = false;            // Fidelity: torchvision 0.16 does not antialias tensors
+  std::int64_t batch_size = 16, resamples = 10000;
+  std::uint64_t seed = 42;
+  int threads = 1;
+  bool allow_missing = false, shuffled = true;
+  std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
+  std::function<void(std::int64_t)> progress;              // images done, of all passes
+};
+
+// The names score takes: pixcorr ssim alexnet2 alexnet5 inception clip effnet swav.
+const std::vector<std::string>& image_score_names();
+
+// low_level may be null. Every image goes through each network once.
+report::Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options);
+
+// {"variants": [{"test_ids": [...]}]} as laion_fmri_splits, or {"test_ids": [...]}; "STEM" or "STEM/variant" -> ids.
+// File names among the ids lose their extension.
+std::map<std::string, std::vector<std::string>> read_split_file(const std::string& path);
+
+}  // namespace me2::stages

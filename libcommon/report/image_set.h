@@ -1,0 +1,50 @@
+// A set of images to be scored, whatever holds it: stage or stimulus store (array `image`), .npy or .pt tensor, or a folder of
+// PNG/JPEG. Sets are joined by what names their images, never by position unless one of them has no names.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace me2::stages {
+
+class ImageSet {
+ public:
+  // `array`: of a store. Exit::data saying what is not right, with the file.
+  static ImageSet open(const std::string& path, const std::string& array = "image");
+
+  std::int64_t size() const { return size_; }
+  const std::string& path() const { return path_; }
+  // Names of the images: stimulus ids of a stage store, rows of a stimulus store, file stems of a folder; empty for bare tensors.
+  const std::vector<std::string>& keys() const { return keys_; }
+  const std::vector<std::string>& aliases() const { return aliases_; }  // a second name where there is one: `name`, the number in a stem
+  std::string shape() const { return shape_; }                          // "512x512", for messages
+  // Rows as float [n, 3, H, W] in [0, 1], as stored; rows of a folder must be of one size within a call.
+  // Exit::data naming set and row for values that are not finite or not in [0, 1], and for a picture that cannot be decoded.
+  at::Tensor read(const std::vector<std::int64_t>& rows) const;
+
+ private:
+  std::string path_, shape_;
+  std::int64_t size_ = 0;
+  std::vector<std::string> keys_, aliases_;
+  std::function<at::Tensor(const std::vector<std::int64_t>&)> read_;
+};
+
+struct Joined {
+  std::vector<std::string> ids;                  // of the common images
+  std::vector<std::vector<std::int64_t>> rows;   // per set, one row per id
+  std::vector<std::string> missing;              // "17 (not in recons.zarr)"
+};
+struct Keys {  // what join needs of a set
+  std::string path;
+  std::int64_t size = 0;
+  std::vector<std::string> keys, aliases;
+};
+// Images that all sets have, in the order of the first set. Exit::data for a repeated name, for sets without names that differ in
+// size, and, unless allow_missing, for images that some set lacks (the message lists them).
+Joined join(const std::vector<Keys>& sets, bool allow_missing);
+Keys keys_of(const ImageSet& set);
+
+}  // namespace me2::stages
