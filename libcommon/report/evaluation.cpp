@@ -118,7 +118,7 @@ void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan
     }
     raw.diversity = metrics::mean_pairwise_correlation(recon[k]);
     raw.truth_diversity = metrics::mean_pairwise_correlation(truth[k]);
-    truth[k] = recon[k] = {};
+    truth[k] = recon[k] = at::Tensor();
     out.push_back(std::move(raw));
   }
 }

@@ -1,0 +1,191 @@
+// me2-eval: scores of reconstructions, captions and embeddings, ours or any other method's.
+#include <algorithm>
+#include <optional>
+
+#include <c10/core/InferenceMode.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "cli/tool.h"
+#include "nn/device.h"
+#include "report/scores.h"
+#include "stages/caption_evaluation.h"
+#include "stages/evaluation.h"
+#include "stages/retrieval_evaluation.h"
+
+namespace me2 {
+
+enum class CaptionStyle { automatic, coco, mindeye2 };
+template <>
+inline const EnumNames<CaptionStyle>& enum_names() {
+  static const EnumNames<CaptionStyle> names{{CaptionStyle::automatic, "auto"}, {CaptionStyle::coco, "coco"}, {CaptionStyle::mindeye2, "mindeye2"}};
+  return names;
+}
+
+namespace {
+
+struct OutputOptions {  // --json is a common option
+  bool csv = false;
+  std::optional<OutputPath> per_image;
+  std::optional<OutputPath> out;
+  void describe(Describe& d) {
+    d.option("--csv", csv, "print the scores as CSV");
+    d.option("--per-image", per_image, "write a CSV with one row per image and one column per score");
+    d.option("--out", out, "write the scores as JSON (docs/scores-schema.md)");
+  }
+};
+
+void emit(const report::Scores& scores, const OutputOptions& options, cli::Run& run) {
+  const std::string json = report::scores_json(scores, run.provenance()).dump(1) + "\n";
+  if (options.per_image) write_file_atomic(options.per_image->path, report::per_image_csv(scores));
+  if (options.out) write_file_atomic(options.out->path, json);
+  run.print(run.options().json ? json : options.csv ? report::scores_csv(scores) : report::scores_table(scores));
+}
+
+void check_names(const std::vector<std::string>& given, std::vector<std::string> known) {
+  for (const auto& name : given)
+    if (std::find(known.begin(), known.end(), name) == known.end()) throw usage_error("--metrics: {} expected, \"{}\" found", fmt::join(known, ", "), name);
+}
+
+// ---- score
+
+struct ScoreVerb {
+  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file;
+  std::vector<std::string> metrics;
+  std::optional<InputPath> nets;
+  std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence;
+  std::optional<InputPath> wordnet;
+  std::string array = "image";
+  double blend_weight = 0.75;
+  bool antialias = false, allow_missing = false;
+  int resamples = 10000;
+  CaptionStyle style = CaptionStyle::automatic;
+  OutputOptions output;
+
+  void describe(Describe& d) {
+    d.positional("RECON", recon, "reconstructions: store, .npy (u1 or float [n,3,H,W]), .pt, or a folder of images");
+    d.option("--truth", truth, "the images that were seen, in any of the same forms; joined by id or name");
+    d.option("--blend", lowlevel, "low-level images: scored is .75 RECON + .25 of these");
+    d.option("--blend-weight", blend_weight, "weight of RECON when blending");
+    d.option("--captions", captions, "captions to score: {\"id\": \"text\"} or a store with caption");
+    d.option("--references", references, "reference captions: {\"id\": [\"text\", ...]} or a store with caption");
+    d.option("--metrics", metrics, "which scores (default: all); bleu stands for bleu1 to bleu4");
+    d.option("--nets", nets, "folder with the networks: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*");
+    d.option("--alexnet", alexnet, "torchvision AlexNet");
+    d.option("--inception", inception, "torchvision Inception v3");
+    d.option("--clip", clip, "OpenAI CLIP ViT-L/14");
+    d.option("--effnet", effnet, "torchvision EfficientNet-B1");
+    d.option("--swav", swav, "SwAV ResNet-50");
+    d.option("--sentence", sentence, "folder of a sentence encoder with its vocabulary (all-MiniLM-L6-v2)");
+    d.option("--wordnet", wordnet, "WordNet's dictionary folder (default: ME2_WORDNET, else /usr/share/wordnet)");
+    d.option("--caption-style", style, "rouge_l as the COCO evaluation or as MindEye2 (rouge_score); auto: coco when an image has several references");
+    d.option("--array", array, "array of a store that holds the images");
+    d.option("--antialias", antialias, "antialias when shrinking (torchvision 0.17 and later; the published figures did not)");
+    d.option("--split-file", split_file, "also score the test ids of a split file (laion_fmri_splits format)");
+    d.option("--allow-missing", allow_missing, "score the images both sides have");
+    d.option("--resamples", resamples, "bootstrap resamples behind the intervals");
+    output.describe(d);
+  }
+};
+
+void score_caption_files(const ScoreVerb& o, cli::Run& run) {
+  if (!o.captions || !o.references) throw usage_error("--captions and --references go together");
+  auto known = stages::caption_score_names();
+  known.push_back("bleu");
+  check_names(o.metrics, known);
+  const auto captions = stages::read_captions(o.captions->path), references = stages::read_captions(o.references->path);
+  if (run.dry_run()) return;
+  stages::CaptionOptions how;
+  how.metrics = o.metrics;
+  if (o.wordnet) how.wordnet = o.wordnet->path;
+  if (o.sentence) how.sentence = o.sentence->path;
+  how.coco_rouge = o.style == CaptionStyle::coco;
+  if (o.style == CaptionStyle::automatic)
+    for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;
+  how.allow_missing = o.allow_missing, how.resamples = o.resamples, how.seed = run.seed(), how.threads = run.threads();
+  emit(stages::score_captions(captions, references, how), o.output, run);
+}
+
+void score(const ScoreVerb& o, cli::Run& run) {
+  nn::set_threads(run.threads());
+  const c10::InferenceMode guard;
+  if (o.resamples < 1) throw usage_error("--resamples: 1 or more expected");
+  if (o.captions || o.references) return score_caption_files(o, run);
+  if (!o.recon || !o.truth) throw usage_error("RECON and --truth, or --captions and --references, expected");
+  if (!(o.blend_weight >= 0 && o.blend_weight <= 1)) throw usage_error("--blend-weight: a number from 0 to 1 expected");
+  check_names(o.metrics, stages::image_score_names());
+  const auto recon = stages::ImageSet::open(o.recon->path, o.array), truth = stages::ImageSet::open(o.truth->path, o.array);
+  std::optional<stages::ImageSet> low;
+  if (o.lowlevel) low = stages::ImageSet::open(o.lowlevel->path, o.array);
+  stages::ScoreOptions how;
+  how.metrics = o.metrics;
+  if (o.nets) how.nets = stages::NetFiles::in_folder(o.nets->path);
+  const auto take = [](std::string& slot, const std::optional<ModelPath>& given) {
+    if (given) slot = given->path;
+  };
+  take(how.nets.alexnet, o.alexnet), take(how.nets.inception, o.inception), take(how.nets.clip, o.clip), take(how.nets.effnet, o.effnet), take(how.nets.swav, o.swav);
+  how.blend = o.blend_weight, how.antialias = o.antialias, how.allow_missing = o.allow_missing, how.resamples = o.resamples;
+  how.batch_size = run.batch_size(16), how.seed = run.seed(), how.threads = run.threads();
+  if (o.split_file) how.splits = stages::read_split_file(o.split_file->path);
+  if (run.dry_run()) return;
+  emit(stages::score_images(recon, truth, low ? &*low : nullptr, how), o.output, run);
+}
+
+// ---- retrieval
+
+struct RetrievalVerb {
+  InputPath brain;
+  InputPath truth;
+  stages::RetrievalOptions options;
+  std::optional<InputPath> draws_file;
+  int ways = 300, draws = 30;
+  OutputOptions output;
+  void describe(Describe& d) {
+    d.positional("BRAIN", brain, "brain embeddings: stage store (clip [sample, T, D]) or .npy [n, ...]");
+    d.required("--truth", truth, "image embeddings of the same stimuli: target store or .npy");
+    d.option("--brain-array", options.brain_array, "array of BRAIN (default: clip, clip_tokens, clip_pooled or tokens)");
+    d.option("--truth-array", options.image_array, "array of --truth (default: the same list)");
+    d.option("--ways", ways, "candidates of a draw");
+    d.option("--draws", draws, "draws of candidates");
+    d.option("--draws-file", draws_file, ".npy [draws, ways] of positions, in place of random draws");
+    d.option("--allow-missing", options.allow_missing, "score the stimuli both sides have");
+    output.describe(d);
+  }
+};
+
+void retrieval(const RetrievalVerb& o, cli::Run& run) {
+  nn::set_threads(run.threads());
+  const c10::InferenceMode guard;
+  auto how = o.options;
+  if (o.ways < 2 || o.draws < 1) throw usage_error("--ways: 2 or more, --draws: 1 or more expected");
+  how.ways = o.ways, how.draws = o.draws, how.seed = run.seed(), how.threads = run.threads();
+  if (o.draws_file) how.draws_file = o.draws_file->path;
+  if (run.dry_run()) return;
+  emit(stages::score_retrieval(o.brain.path, o.truth.path, how), o.output, run);
+}
+
+// ---- rsa
+
+struct RsaVerb {
+  InputPath features;
+  InputPath rdms;
+  OutputOptions output;
+  void describe(Describe& d) {
+    d.positional("FEATURES", features, ".npy [n, F] of features, or [n, n] of dissimilarities");
+    d.required("--rdms", rdms, ".npy [subjects, n, n] or [subjects, sessions, n, n] of measured dissimilarities");
+    output.describe(d);
+  }
+};
+
+void rsa(const RsaVerb& o, cli::Run& run) {
+  if (run.dry_run()) return;
+  emit(stages::score_rsa(o.features.path, o.rdms.path), o.output, run);
+}
+
+}  // namespace
+ME2_TOOL("me2-eval", "Score reconstructions, captions and embeddings",
+         {cli::verb("score", "reconstructions against the images seen, or captions against references", score),
+          cli::verb("retrieval", "find the image of a brain embedding, and the brain embedding of an image", retrieval),
+          cli::verb("rsa", "representational similarity of features with measured brains", rsa)})
+}  // namespace me2
