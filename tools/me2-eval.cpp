@@ -10,9 +10,9 @@
 #include "cli/tool.h"
 #include "nn/device.h"
 #include "report/scores.h"
-#include "stages/caption_evaluation.h"
-#include "stages/evaluation.h"
-#include "stages/retrieval_evaluation.h"
+#include "report/caption_evaluation.h"
+#include "report/evaluation.h"
+#include "report/retrieval_evaluation.h"
 
 namespace me2 {
 
@@ -91,12 +91,12 @@ struct ScoreVerb {
 
 void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   if (!o.captions || !o.references) throw usage_error("--captions and --references go together");
-  auto known = stages::caption_score_names();
+  auto known = report::caption_score_names();
   known.push_back("bleu");
   check_names(o.metrics, known);
-  const auto captions = stages::read_captions(o.captions->path), references = stages::read_captions(o.references->path);
+  const auto captions = report::read_captions(o.captions->path), references = report::read_captions(o.references->path);
   if (run.dry_run()) return;
-  stages::CaptionOptions how;
+  report::CaptionOptions how;
   how.metrics = o.metrics;
   if (o.wordnet) how.wordnet = o.wordnet->path;
   if (o.sentence) how.sentence = o.sentence->path;
@@ -104,7 +104,7 @@ void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   if (o.style == CaptionStyle::automatic)
     for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;
   how.allow_missing = o.allow_missing, how.resamples = o.resamples, how.seed = run.seed(), how.threads = run.threads();
-  emit(stages::score_captions(captions, references, how), o.output, run);
+  emit(report::score_captions(captions, references, how), o.output, run);
 }
 
 void score(const ScoreVerb& o, cli::Run& run) {
@@ -114,22 +114,22 @@ void score(const ScoreVerb& o, cli::Run& run) {
   if (o.captions || o.references) return score_caption_files(o, run);
   if (!o.recon || !o.truth) throw usage_error("RECON and --truth, or --captions and --references, expected");
   if (!(o.blend_weight >= 0 && o.blend_weight <= 1)) throw usage_error("--blend-weight: a number from 0 to 1 expected");
-  check_names(o.metrics, stages::image_score_names());
-  const auto recon = stages::ImageSet::open(o.recon->path, o.array), truth = stages::ImageSet::open(o.truth->path, o.array);
-  std::optional<stages::ImageSet> low;
-  if (o.lowlevel) low = stages::ImageSet::open(o.lowlevel->path, o.array);
-  stages::ScoreOptions how;
+  check_names(o.metrics, report::image_score_names());
+  const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(o.truth->path, o.array);
+  std::optional<report::ImageSet> low;
+  if (o.lowlevel) low = report::ImageSet::open(o.lowlevel->path, o.array);
+  report::ScoreOptions how;
   how.metrics = o.metrics;
-  if (o.nets) how.nets = stages::NetFiles::in_folder(o.nets->path);
+  if (o.nets) how.nets = report::NetFiles::in_folder(o.nets->path);
   const auto take = [](std::string& slot, const std::optional<ModelPath>& given) {
     if (given) slot = given->path;
   };
   take(how.nets.alexnet, o.alexnet), take(how.nets.inception, o.inception), take(how.nets.clip, o.clip), take(how.nets.effnet, o.effnet), take(how.nets.swav, o.swav);
   how.blend = o.blend_weight, how.antialias = o.antialias, how.allow_missing = o.allow_missing, how.resamples = o.resamples;
   how.batch_size = run.batch_size(16), how.seed = run.seed(), how.threads = run.threads();
-  if (o.split_file) how.splits = stages::read_split_file(o.split_file->path);
+  if (o.split_file) how.splits = report::read_split_file(o.split_file->path);
   if (run.dry_run()) return;
-  emit(stages::score_images(recon, truth, low ? &*low : nullptr, how), o.output, run);
+  emit(report::score_images(recon, truth, low ? &*low : nullptr, how), o.output, run);
 }
 
 // ---- retrieval
@@ -137,7 +137,7 @@ void score(const ScoreVerb& o, cli::Run& run) {
 struct RetrievalVerb {
   InputPath brain;
   InputPath truth;
-  stages::RetrievalOptions options;
+  report::RetrievalOptions options;
   std::optional<InputPath> draws_file;
   int ways = 300, draws = 30;
   OutputOptions output;
@@ -162,7 +162,7 @@ void retrieval(const RetrievalVerb& o, cli::Run& run) {
   how.ways = o.ways, how.draws = o.draws, how.seed = run.seed(), how.threads = run.threads();
   if (o.draws_file) how.draws_file = o.draws_file->path;
   if (run.dry_run()) return;
-  emit(stages::score_retrieval(o.brain.path, o.truth.path, how), o.output, run);
+  emit(report::score_retrieval(o.brain.path, o.truth.path, how), o.output, run);
 }
 
 // ---- rsa
@@ -180,7 +180,7 @@ struct RsaVerb {
 
 void rsa(const RsaVerb& o, cli::Run& run) {
   if (run.dry_run()) return;
-  emit(stages::score_rsa(o.features.path, o.rdms.path), o.output, run);
+  emit(report::score_rsa(o.features.path, o.rdms.path), o.output, run);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "stages/caption_evaluation.h"
+#include "report/caption_evaluation.h"
 
 #include <ATen/ATen.h>
 
@@ -16,7 +16,7 @@
 #include "text/wordpiece.h"
 #include "weights/state_dict.h"
 
-namespace me2::stages {
+namespace me2::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -82,8 +82,8 @@ Captions read_captions(const std::string& path) {
   return out;
 }
 
-report::Scores score_captions(const Captions& captions, const Captions& references, const CaptionOptions& options) {
-  report::Scores out;
+Scores score_captions(const Captions& captions, const Captions& references, const CaptionOptions& options) {
+  Scores out;
   std::vector<std::string> hypotheses, missing;
   std::vector<std::vector<std::string>> refs;
   std::int64_t empty = 0, most_refs = 0;
@@ -115,10 +115,10 @@ report::Scores score_captions(const Captions& captions, const Captions& referenc
     return m.empty() || std::find(m.begin(), m.end(), name) != m.end() || (name.starts_with("bleu") && std::find(m.begin(), m.end(), "bleu") != m.end());
   };
   const auto n = static_cast<std::int64_t>(hypotheses.size());
-  std::vector<report::Score> scores;
+  std::vector<Score> scores;
   std::vector<metrics::Scored> scored;
   const auto add = [&](const std::string& name, const std::string& note, std::vector<double> values) {
-    report::Score s;
+    Score s;
     s.name = name, s.note = note, s.per_image = values;
     scores.push_back(std::move(s));
     scored.push_back({std::move(values), 1, {}});
@@ -169,7 +169,7 @@ report::Scores score_captions(const Captions& captions, const Captions& referenc
       c.length = m[8] * static_cast<double>(n), c.reference_length = m[9] * static_cast<double>(n);
       return text::bleu(c)[k];
     };
-    report::Score score;
+    Score score;
     score.name = name, score.note = "over the corpus, COCO tokenisation";
     for (const auto& c : counts) {
       s.values.insert(s.values.end(), c.match.begin(), c.match.end());
@@ -189,7 +189,7 @@ report::Scores score_captions(const Captions& captions, const Captions& referenc
     else add("sentence", "cosine of sentence embeddings, nearest reference", sentence_scores(hypotheses, refs, options.sentence));
   }
   for (const char* name : {"clip_b", "clip_l"})
-    if (wants(name)) out.not_run.emplace_back(name, "needs a CLIP text encoder's file, which this command does not take yet");
+    if (wants(name)) out.not_run.emplace_back(name, "needs a file of CLIP text weights, which score takes no option for");
   metrics::BootstrapOptions how;
   how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
   const auto intervals = metrics::bca(scored, how);
@@ -200,4 +200,4 @@ report::Scores score_captions(const Captions& captions, const Captions& referenc
   return out;
 }
 
-}  // namespace me2::stages
+}  // namespace me2::report

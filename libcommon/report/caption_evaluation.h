@@ -7,7 +7,7 @@
 
 #include "report/scores.h"
 
-namespace me2::stages {
+namespace me2::report {
 
 struct CaptionOptions {
   std::vector<std::string> metrics;  // empty: all
@@ -26,6 +26,6 @@ using Captions = std::map<std::string, std::vector<std::string>>;
 // {"id": "text"} or {"id": ["text", ...]}, or a store with `caption`. Exit::data naming the id that is not text.
 Captions read_captions(const std::string& path);
 
-report::Scores score_captions(const Captions& captions, const Captions& references, const CaptionOptions& options);
+Scores score_captions(const Captions& captions, const Captions& references, const CaptionOptions& options);
 
-}  // namespace me2::stages
+}  // namespace me2::report

@@ -1,4 +1,4 @@
-#include "stages/evaluation.h"
+#include "report/evaluation.h"
 
 #include <ATen/ATen.h>
 
@@ -16,7 +16,7 @@
 #include "metrics/pixels.h"
 #include "models/eval_nets.h"
 
-namespace me2::stages {
+namespace me2::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -123,8 +123,8 @@ void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan
   }
 }
 
-report::Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const ScoreOptions& options) {
-  report::Score s;
+Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const ScoreOptions& options) {
+  Score s;
   s.name = raw.name;
   s.higher_is_better = raw.higher;
   const auto n = static_cast<std::int64_t>(chosen.size());
@@ -196,11 +196,11 @@ const std::vector<std::string>& image_score_names() {
   return names;
 }
 
-report::Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options) {
+Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options) {
   std::vector<Keys> keys{keys_of(truth), keys_of(recon)};
   if (low_level) keys.push_back(keys_of(*low_level));
   const Joined joined = join(keys, options.allow_missing);
-  report::Scores out;
+  Scores out;
   out.ids = joined.ids;
   const auto note_size = [&](const ImageSet& set) {
     if (set.shape() != "256x256") out.notes.push_back(fmt::format("{}: {} resized to 256x256, bilinear{}", set.path(), set.shape(), options.antialias ? ", antialiased" : ""));
@@ -270,4 +270,4 @@ std::map<std::string, std::vector<std::string>> read_split_file(const std::strin
   return out;
 }
 
-}  // namespace me2::stages
+}  // namespace me2::report

@@ -7,9 +7,9 @@
 #include <vector>
 
 #include "report/scores.h"
-#include "stages/image_set.h"
+#include "report/image_set.h"
 
-namespace me2::stages {
+namespace me2::report {
 
 struct NetFiles {  // empty: not given
   std::string alexnet, inception, clip, effnet, swav;
@@ -34,10 +34,10 @@ struct ScoreOptions {
 const std::vector<std::string>& image_score_names();
 
 // low_level may be null. Every image goes through each network once.
-report::Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options);
+Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options);
 
 // {"variants": [{"test_ids": [...]}]} as laion_fmri_splits, or {"test_ids": [...]}; "STEM" or "STEM/variant" -> ids.
 // File names among the ids lose their extension.
 std::map<std::string, std::vector<std::string>> read_split_file(const std::string& path);
 
-}  // namespace me2::stages
+}  // namespace me2::report

@@ -1,4 +1,4 @@
-#include "stages/image_set.h"
+#include "report/image_set.h"
 
 #include <ATen/ATen.h>
 
@@ -15,7 +15,7 @@
 #include "store/zarr.h"
 #include "weights/torch_file.h"
 
-namespace me2::stages {
+namespace me2::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -203,4 +203,4 @@ Joined join(const std::vector<Keys>& sets, bool allow_missing) {
   return out;
 }
 
-}  // namespace me2::stages
+}  // namespace me2::report

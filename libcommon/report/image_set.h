@@ -8,7 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace me2::stages {
+namespace me2::report {
 
 class ImageSet {
  public:
@@ -47,4 +47,4 @@ struct Keys {  // what join needs of a set
 Joined join(const std::vector<Keys>& sets, bool allow_missing);
 Keys keys_of(const ImageSet& set);
 
-}  // namespace me2::stages
+}  // namespace me2::report

@@ -1,4 +1,4 @@
-#include "stages/retrieval_evaluation.h"
+#include "report/retrieval_evaluation.h"
 
 #include <ATen/ATen.h>
 
@@ -16,11 +16,11 @@
 #include "metrics/brain.h"
 #include "metrics/identification.h"
 #include "metrics/retrieval.h"
-#include "stages/image_set.h"
+#include "report/image_set.h"
 #include "store/npy.h"
 #include "store/zarr.h"
 
-namespace me2::stages {
+namespace me2::report {
 namespace {
 
 namespace fs = std::filesystem;
@@ -109,7 +109,7 @@ at::Tensor read_npy_tensor(const std::string& path) {
 
 }  // namespace
 
-report::Scores score_retrieval(const std::string& brain_path, const std::string& image_path, const RetrievalOptions& options) {
+Scores score_retrieval(const std::string& brain_path, const std::string& image_path, const RetrievalOptions& options) {
   const Embeddings brain = open_embeddings(brain_path, options.brain_array), images = open_embeddings(image_path, options.image_array);
   // Repeats: unique ids of the brain rows, in order of first appearance.
   Keys brain_keys{brain.path, brain.size, {}, {}};
@@ -125,7 +125,7 @@ report::Scores score_retrieval(const std::string& brain_path, const std::string&
     repeats[it->second].push_back(i);
   }
   brain_keys.size = static_cast<std::int64_t>(repeats.size());
-  report::Scores out;
+  Scores out;
   Keys image_keys{images.path, images.size, images.ids, {}};
   Joined joined;
   if (!brain_keys.keys.empty() && !image_keys.keys.empty()) {  // a gallery of more images than were shown is no error
@@ -182,7 +182,7 @@ report::Scores score_retrieval(const std::string& brain_path, const std::string&
     const auto plain = metrics::retrieve(s, draws), scaled = metrics::retrieve(metrics::csls(s, options.csls), draws);
     for (const bool image : {true, false}) {
       const auto& d = image ? plain.image_retrieval : plain.brain_retrieval;
-      report::Score score;
+      Score score;
       score.name = (image ? "image_retrieval" : "brain_retrieval") + suffix;
       score.value = d.mean;
       score.n = pool;
@@ -207,28 +207,31 @@ report::Scores score_retrieval(const std::string& brain_path, const std::string&
   return out;
 }
 
-report::Scores score_rsa(const std::string& features, const std::string& rdms) {
+Scores score_rsa(const std::string& features, const std::string& rdms) {
   at::Tensor x = read_npy_tensor(features), subjects = read_npy_tensor(rdms);
   if (subjects.dim() == 4) subjects = subjects.mean(1);
   if (subjects.dim() != 3 || subjects.size(1) != subjects.size(2)) throw data_error("{}: RDMs [subjects, n, n] expected, {} found", rdms, subjects.sizes().vec());
-  if (x.dim() < 2 || x.size(0) != subjects.size(1)) throw data_error("{}: {} rows expected as in {}, {} found", features, subjects.size(1), rdms, x.sizes().vec());
-  x = x.flatten(1);
-  const bool is_rdm = x.size(1) == x.size(0) && at::allclose(x, x.t()) && x.diagonal().abs().max().item<double>() < 1e-6;
-  const auto got = metrics::rsa(is_rdm ? x : metrics::correlation_rdm(x), subjects);
-  report::Scores out;
-  report::Score score;
-  score.name = "rsa";
-  score.value = got.mean;
-  metrics::BootstrapOptions how;
-  const auto interval = metrics::bca_mean(got.per_subject, how);
-  score.low = interval.low, score.high = interval.high, score.n = interval.n;
-  score.interval = "BCa bootstrap over subjects";
-  score.note = "Spearman of the upper triangles, mean over subjects";
-  score.details = {{"ceiling_low", got.ceiling_low}, {"ceiling_high", got.ceiling_high}};
-  for (std::size_t s = 0; s < got.per_subject.size(); ++s) score.details[fmt::format("subject_{}", s + 1)] = got.per_subject[s];
-  out.scores.push_back(std::move(score));
-  out.notes.push_back(is_rdm ? "features given as an RDM" : "RDM of the features: 1 - Pearson");
+  const auto n = subjects.size(1);
+  const auto is_rdm = [n](const at::Tensor& m) { return m.size(0) == n && m.size(1) == n && at::allclose(m, m.t()) && m.diagonal().abs().max().item<double>() < 1e-6; };
+  std::vector<at::Tensor> models;
+  if (x.dim() == 3 && x.size(1) == n && x.size(2) == n && is_rdm(x[0])) models = x.unbind();
+  else if (x.dim() >= 2 && x.size(0) == n) models = {x.flatten(1)};
+  else throw data_error("{}: {} rows expected as in {}, {} found", features, n, rdms, x.sizes().vec());
+  Scores out;
+  for (std::size_t m = 0; m < models.size(); ++m) {
+    const bool ready = is_rdm(models[m]);
+    const auto got = metrics::rsa(ready ? models[m] : metrics::correlation_rdm(models[m]), subjects);
+    Score score;
+    score.name = models.size() == 1 ? "rsa" : fmt::format("rsa_{}", m);
+    const auto interval = metrics::bca_mean(got.per_subject, {});
+    score.value = got.mean, score.low = interval.low, score.high = interval.high, score.n = interval.n;
+    score.interval = "BCa bootstrap over subjects";
+    score.note = fmt::format("Spearman of upper triangles, mean over subjects; {}", ready ? "RDM as given" : "RDM: 1 - Pearson of the features");
+    score.details = {{"ceiling_low", got.ceiling_low}, {"ceiling_high", got.ceiling_high}};
+    for (std::size_t s = 0; s < got.per_subject.size(); ++s) score.details[fmt::format("subject_{}", s + 1)] = got.per_subject[s];
+    out.scores.push_back(std::move(score));
+  }
   return out;
 }
 
-}  // namespace me2::stages
+}  // namespace me2::report

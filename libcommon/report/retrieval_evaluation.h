@@ -6,7 +6,7 @@
 
 #include "report/scores.h"
 
-namespace me2::stages {
+namespace me2::report {
 
 struct RetrievalOptions {
   std::string brain_array, image_array;  // empty: the first of clip, clip_tokens, clip_pooled, tokens that is there
@@ -18,9 +18,9 @@ struct RetrievalOptions {
 };
 // image_retrieval and brain_retrieval (n-way top-1 over draws, interval over draws as the reference), full-pool ranks, CSLS.
 // Rows of the brain store that share a stimulus are its repeats: averaged, and scored for one, two, three repeats.
-report::Scores score_retrieval(const std::string& brain, const std::string& images, const RetrievalOptions& options);
+Scores score_retrieval(const std::string& brain, const std::string& images, const RetrievalOptions& options);
 
-// features: .npy [n, F], or an RDM [n, n]; rdms: .npy [subjects, n, n] or [subjects, sessions, n, n] (averaged over sessions).
-report::Scores score_rsa(const std::string& features, const std::string& rdms);
+// features: .npy [n, F], an RDM [n, n] or several [k, n, n]; rdms: .npy [subjects, n, n] or [subjects, sessions, n, n] (averaged over sessions).
+Scores score_rsa(const std::string& features, const std::string& rdms);
 
-}  // namespace me2::stages
+}  // namespace me2::report
