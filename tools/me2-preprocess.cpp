@@ -1,4 +1,6 @@
 // me2-preprocess: releases, raw data or your own scan -> subject and stimulus stores.
+#include <filesystem>
+
 #include "base/json.h"
 #include "base/log.h"
 #include "cli/tool.h"
@@ -34,6 +36,17 @@ void show(const ingest::ShowOptions& options, cli::Run& run) {
   run.print(run.options().json ? shown.dump(2) + "\n" : ingest::show_text(shown));
 }
 
+// OUTPUT was "-": its store lies in a temporary folder that the next program removes.
+template <class Options>
+bool goes_to_pipe(Options options) {
+  Describe described;
+  options.describe(described);
+  for (const Item& item : described.items())
+    if (item.access == Item::Access::output && item.role == Item::Role::positional)
+      return std::filesystem::exists(std::filesystem::path(item.get().at(0)).parent_path() / ".me2-pipe");
+  return false;
+}
+
 // Runs an importer with what it needs from the run, and prints its counts.
 template <class Options>
 void import_with(const Options& options, cli::Run& run, Json (*import)(const Options&, const ingest::Context&)) {
@@ -49,8 +62,19 @@ void import_with(const Options& options, cli::Run& run, Json (*import)(const Opt
   context.config_digest = run.config_digest();
   if (run.shard().count != 1) throw usage_error("--shard: me2-preprocess {} runs as one process", run.verb());
   const Json counts = import(options, context);
+  if (run.dry_run()) {
+    for (const auto& [key, value] : counts.items())
+      if (!value.is_structured()) run.plan().note(key, value.is_string() ? value.template get<std::string>() : value.dump());
+    if (counts.contains("voxels")) run.plan().array("betas", "f4", {counts["trials"], counts["voxels"]});
+    if (counts.contains("images")) run.plan().array("image", "u1", {counts["images"], 3, counts["height"], counts["width"]});
+    return;
+  }
   if (counts.contains("constant_voxels") && counts["constant_voxels"] != 0)
     log_warning("{} voxels are constant: their betas are 0 after z-scoring", counts["constant_voxels"].get<std::int64_t>());
+  if (goes_to_pipe(options)) {  // stdout is for the store's path
+    log_info("{}", counts.dump());
+    return;
+  }
   run.print(run.options().json ? counts.dump(2) + "\n" : counts_text(counts));
 }
 

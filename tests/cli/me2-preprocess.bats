@@ -132,3 +132,15 @@ setup() { load ../support/load; setup_case; }
   run -0 ldd "$BUILD/bin/me2-preprocess"
   refute_output --partial torch
 }
+
+@test "medarc: as the first of a pipe it prints the store's path and nothing else" {
+  path=$(me2-preprocess medarc "$(golden medarc_layout)" - --subject 1 -q)
+  [ -d "$path" ]; assert_equal "$(printf '%s\n' "$path" | wc -l)" 1
+  rm -rf "$(dirname "$path")"
+}
+
+@test "medarc: --dry-run tells the size and writes nothing" {
+  run -0 --separate-stderr me2-preprocess medarc "$(golden medarc_layout)" s.zarr --subject 1 --dry-run --json
+  printf '%s' "$output" | python3 -m json.tool > /dev/null
+  [ ! -e s.zarr ] && [ ! -e s.zarr.partial ]
+}
