@@ -10,4 +10,4 @@ check() {
 }
 export -f check
 export generated
-printf '%s\0' base/*.h store/*.h scenes/*.h cli/*.h | xargs -0 -n 1 -P 2 bash -c 'check "$0"'
+printf '%s\0' base/*.h store/*.h ingest/*.h scenes/*.h cli/*.h | xargs -0 -n 1 -P 2 bash -c 'check "$0"'
