@@ -1,19 +1,31 @@
 #!/usr/bin/env bash
-# run.sh BUILD [NAME...]: builds the measurements and runs tests/bench/NAME.{py,sh} (all of them without names). Each prints a table of
-# ours, the peer's and the ratio from one run. PYTHON names an interpreter that has the peers; a script without its peer says so.
-set -euo pipefail
+# Every measurement against its peer, one table after the other. The peers are Python packages (each script names its own): run with
+# an interpreter that has them, ME2_PYTHON=/path/to/python; a script whose peer is missing is passed over with a word.
+#     tests/bench/run.sh BUILD [NAME...]
+set -uo pipefail
 cd "$(dirname "$0")/../.."
-build=$1
+build=$(realpath "$1") python=${ME2_PYTHON:-python3}
 shift
-cmake --build "$build" --target bench -j "${JOBS:-2}" > /dev/null
-if [ $# -eq 0 ]; then
-  for script in tests/bench/*.py tests/bench/*.sh; do
-    name=$(basename "${script%.*}")
-    [ "$name" = run ] || [ ! -e "$script" ] || set -- "$@" "$name"
-  done
-fi
-for name in "$@"; do
-  echo "== $name"
-  if [ -e "tests/bench/$name.py" ]; then "${PYTHON:-python3}" "tests/bench/$name.py" "$build/bench"
-  else bash "tests/bench/$name.sh" "$build/bench"; fi
+cmake --build "$build" --target bench -j "$(nproc)" || exit 1
+status=0
+for script in tests/bench/*.py; do
+  name=$(basename "$script" .py)
+  (($# == 0)) || [[ " $* " == *" $name "* ]] || continue
+  case $name in
+    medarc) arguments=(--tool "$build/bin/me2-preprocess") ;;
+    zarr) arguments=(--tool "$build/tests/me2-test-zarr") ;;
+    *) arguments=("$build/bench") ;;
+  esac
+  echo "== $name: $(sed -n '1,3s/^"""//p' "$script" | head -1)"
+  errors=$(mktemp)
+  if ! "$python" "$script" "${arguments[@]}" 2> "$errors"; then
+    if grep -q ModuleNotFoundError "$errors"; then
+      echo "passed over: $(grep ModuleNotFoundError "$errors" | tail -1) in $python; ME2_PYTHON names another interpreter"
+    else
+      cat "$errors"
+      status=1
+    fi
+  fi
+  rm -f "$errors"
 done
+exit $status
