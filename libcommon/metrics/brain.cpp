@@ -79,14 +79,16 @@ RSA rsa(const at::Tensor& model_rdm, const at::Tensor& subject_rdms) {
   const at::Tensor model = ranks(upper_triangle(model_rdm));
   std::vector<at::Tensor> each;
   for (std::int64_t s = 0; s < subjects; ++s) each.push_back(ranks(upper_triangle(subject_rdms[s])));
-  const at::Tensor total = at::stack(each).sum(0);
+  std::vector<at::Tensor> raw;
+  for (std::int64_t s = 0; s < subjects; ++s) raw.push_back(upper_triangle(subject_rdms[s]));
+  const at::Tensor total = at::stack(raw).sum(0);
   RSA out;
   for (std::int64_t s = 0; s < subjects; ++s) {
     out.per_subject.push_back(correlate(model, each[s]));
     out.mean += out.per_subject.back() / static_cast<double>(subjects);
-    // Nili et al. 2014: the mean of ranked RDMs correlates best with the subjects; without the subject itself it underestimates.
+    // Nili et al. 2014: the mean over subjects correlates nearly best with them (upper); without the subject itself it is the lower bound.
     out.ceiling_high += correlate(ranks(total), each[s]) / static_cast<double>(subjects);
-    out.ceiling_low += correlate(ranks(total - each[s]), each[s]) / static_cast<double>(subjects);
+    out.ceiling_low += correlate(ranks(total - raw[s]), each[s]) / static_cast<double>(subjects);
   }
   return out;
 }

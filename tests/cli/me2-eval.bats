@@ -1,1 +1,135 @@
-@test "me2-eval: help lists its verbs" { run -0 me2-eval --help; [[ "$output" == *retrieval* ]]; }
+# bats file_tags=tool:eval
+setup() { load ../support/load; setup_case; }
+
+# npy FILE N H W [SEED]: u1 images [N,3,H,W] of reproducible noise (an AES counter stream); SEED "flat": all 100.
+npy() {
+  local header="{'descr': '|u1', 'fortran_order': False, 'shape': ($2, 3, $3, $4), }" size=$(($2 * 3 * $3 * $4))
+  printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "$header" > "$1"
+  if [ "$5" = flat ]; then head -c $size /dev/zero | tr '\0' 'd'; else
+    head -c $size /dev/zero | openssl enc -aes-128-ctr -nosalt -K "$(printf %032x "${5:-1}")" -iv 00000000000000000000000000000000; fi >> "$1"
+}
+value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from JSON on stdin
+
+@test "score: images against themselves are perfect" {
+  npy a.npy 3 32 32
+  run -0 --separate-stderr me2-eval score a.npy --truth a.npy --metrics pixcorr,ssim --json
+  [[ $(value pixcorr value <<< "$output") =~ ^(1.0|0.99999) ]]
+  [[ $(value ssim value <<< "$output") =~ ^(1.0|0.99999) ]]
+}
+
+@test "score: a network that was not given is listed with what it needs" {
+  npy a.npy 2 32 32
+  run -0 me2-eval score a.npy --truth a.npy
+  assert_output --partial "alexnet2                 not run: needs --alexnet FILE"
+  assert_output --partial "swav                     not run: needs --swav FILE"
+}
+
+
+@test "score: another number of images without names is an error that says both" {
+  npy a.npy 3 32 32; npy b.npy 2 32 32
+  run -65 --separate-stderr me2-eval score a.npy --truth b.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *"3 images, 2 in b.npy"* ]]
+}
+
+@test "score: sizes that differ are resized, and the result says so" {
+  npy a.npy 2 32 32; npy b.npy 2 48 40 3
+  run -0 me2-eval score a.npy --truth b.npy --metrics ssim
+  assert_output --partial "note: b.npy: 48x40 resized to 256x256, bilinear"
+}
+
+@test "score: a constant image is counted and left out of PixCorr" {
+  npy a.npy 2 32 32; npy flat.npy 2 32 32 flat
+  run -0 me2-eval score flat.npy --truth a.npy --metrics pixcorr
+  assert_output --partial "undefined for 2 constant images, left out"
+}
+
+@test "score: pixels that are not finite name the set and the image" {
+  printf "\x93NUMPY\x01\x00\x76\x00%-117s\n" "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 3, 1, 1), }" > nan.npy
+  printf '\x00\x00\xc0\x7f\x00\x00\x00\x00\x00\x00\x00\x00' >> nan.npy
+  npy a.npy 1 32 32
+  run -65 --separate-stderr me2-eval score nan.npy --truth a.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *"nan.npy: image 0 has pixels that are not finite"* ]]
+}
+
+@test "score: a broken picture in a folder is named" {
+  mkdir f; printf 'not a picture' > f/a_0001.png
+  npy a.npy 1 32 32
+  run -65 --separate-stderr me2-eval score f --truth a.npy
+  [[ "$stderr" == *"a_0001.png"* ]]
+}
+
+@test "score: a metric that does not exist is a usage error with the list" {
+  npy a.npy 1 32 32
+  run -64 --separate-stderr me2-eval score a.npy --truth a.npy --metrics pixcor
+  [[ "$stderr" == *"pixcorr, ssim"* ]]
+}
+
+@test "score: the wrong network's file is refused by the tensor it lacks" {
+  npy a.npy 2 32 32
+  run -65 --separate-stderr me2-eval score a.npy --truth a.npy --metrics inception --inception "$DATA/backbone"
+  [[ "$stderr" == *Conv2d_1a_3x3* ]]
+}
+
+@test "score: per-image CSV and a scores file" {
+  npy a.npy 3 32 32; npy b.npy 3 32 32 5
+  me2-eval score a.npy --truth b.npy --metrics pixcorr,ssim --per-image t.csv --out s.json
+  assert_equal "$(head -1 t.csv)" "id,pixcorr,ssim"
+  assert_equal "$(wc -l < t.csv)" 4
+  grep -q '"provenance"' s.json
+}
+
+@test "score: the ids of a split file are scored beside the whole" {
+  npy a.npy 4 32 32; npy b.npy 4 32 32 5
+  echo '{"variants": [{"variant_id": 0, "train_ids": ["0"], "test_ids": ["1", "3", "9"]}]}' > near.json
+  run -0 me2-eval score a.npy --truth b.npy --metrics ssim --split-file near.json
+  assert_output --partial "split near"
+  assert_output --partial "2 of its 3 test ids scored"
+}
+
+@test "score: the same caption as its reference has BLEU and ROUGE of one" {
+  echo '{"1": "a red circle on a white table", "2": "two blue squares near a wall"}' > c.json
+  run -0 --separate-stderr me2-eval score --captions c.json --references c.json --metrics bleu,rouge1,rouge_l --json
+  [[ $(value bleu4 value <<< "$output") =~ ^(1.0|0.9999999) ]]
+  assert_equal "$(value rouge_l value <<< "$output")" 1.0
+}
+
+@test "score: captions without references are listed, and left out when asked" {
+  echo '{"1": "a", "2": "b"}' > c.json; echo '{"1": ["a b"]}' > r.json
+  run -65 --separate-stderr me2-eval score --captions c.json --references r.json --metrics bleu
+  [[ "$stderr" == *"2 (has no reference)"* ]]
+  run -0 me2-eval score --captions c.json --references r.json --metrics rouge1 --allow-missing
+}
+
+@test "score: an empty caption is counted" {
+  echo '{"1": "", "2": "a dog"}' > c.json; echo '{"1": ["a cat"], "2": ["a dog"]}' > r.json
+  run -0 me2-eval score --captions c.json --references r.json --metrics rouge1
+  assert_output --partial "1 empty caption, scored as they are"
+}
+
+@test "score: the published leaderboard from the published captions" {
+  skip_without_shared real/brainhub_captions
+  local dir=$SHARED/real/brainhub_captions/caption
+  run -0 --separate-stderr me2-eval score --captions $dir/comparison/braincap/sub01_decoded_caption.json --references $dir/fmri_cococap.json \
+    --metrics bleu,rouge_l,cider --json --resamples 100
+  # SOURCE.md: BLEU1 55.96, BLEU4 14.51, ROUGE 40.69, CIDEr 41.30
+  awk -v b1="$(value bleu1 value <<< "$output")" -v b4="$(value bleu4 value <<< "$output")" -v r="$(value rouge_l value <<< "$output")" -v c="$(value cider value <<< "$output")" \
+    'function near(x, y, d) { if (x * 100 < y - d || x * 100 > y + d) { print x, y; bad = 1 } }
+     BEGIN { near(b1, 55.96, .3); near(b4, 14.51, .3); near(r, 40.69, .3); near(c, 41.30, 2); exit bad }'
+}
+
+@test "retrieval: embeddings find themselves, and a small pool is said" {
+  npy e.npy 5 4 4
+  run -0 me2-eval retrieval e.npy --truth e.npy
+  assert_output --partial "5 images: 5-way instead of 300-way retrieval"
+  assert_output --regexp "image_retrieval +1.0000"
+}
+
+@test "rsa: human IT and its noise ceiling" {
+  skip_without_shared real/kriegeskorte92
+  local dir=$SHARED/real/kriegeskorte92
+  run -0 --separate-stderr me2-eval rsa $dir/model_rdm_8_f64.npy --rdms $dir/human_IT_rdm_subj4_sess2_f64.npy --json
+  [[ $(value rsa_0 value <<< "$output") == 0.386* ]]   # animacy
+  [[ "$output" == *'"ceiling_low": 0.378'* ]]
+}
