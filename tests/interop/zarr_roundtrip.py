@@ -118,7 +118,7 @@ class Tensorstore:
         names = {"bool": "bool", "i": "int", "u": "uint", "f": "float"}
         dtype = np.dtype(DTYPES[case["dtype"]])
         if case["format"] == 2:
-            metadata = {"shape": case["shape"], "chunks": case["chunks"], "dtype": dtype.str.replace("=", "<"), "order": rng.choice("CF"),
+            metadata = {"shape": case["shape"], "chunks": case["chunks"], "dtype": dtype.str.replace("=", "<"), "order": rng.choice("CF") if len(case["shape"]) > 1 else "C",
                         "compressor": rng.choice([None, {"id": "zstd", "level": 3}, {"id": "zlib", "level": 4}, {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}])}
         else:
             inner = [{"name": "bytes", "configuration": {"endian": rng.choice(["little", "big"])}}]

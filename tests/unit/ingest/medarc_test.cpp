@@ -169,7 +169,7 @@ TEST(Medarc, RegionsAreThoseOfTheRelease) {
 class BrokenRelease : public ::testing::Test {
  protected:
   void SetUp() override {
-    fs::copy(test::golden_dir("medarc_layout"), tmp / "r", fs::copy_options::recursive);
+    fs::copy(fs::path(ME2_SOURCE_DIR) / "tests/golden/medarc_layout", tmp / "r", fs::copy_options::recursive);
     for (const auto& e : fs::recursive_directory_iterator(tmp / "r")) fs::permissions(e.path(), fs::perms::owner_all);
   }
   template <class F>

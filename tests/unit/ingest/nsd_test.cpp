@@ -79,8 +79,10 @@ TEST(Nsd, BothVariantsFromBothFileKindsEqualTheReference) {
       }
 }
 
+std::string ours(const std::string& name) { return std::string(ME2_SOURCE_DIR) + "/tests/golden/" + name; }  // whose sizes are known
+
 TEST(Nsd, StatisticsFromChosenSessions) {
-  const Case c;
+  const Case c{ours("nsd_raw")};
   test::TempDir tmp;
   auto o = options_for(c, 1, NsdVariant::release, NsdSource::hdf5);
   o.sessions = 2;
@@ -98,13 +100,13 @@ TEST(Nsd, StatisticsFromChosenSessions) {
 
 TEST(Nsd, CompareFindsNoDifferenceToTheReleaseLayout) {
   // The betas of medarc_layout are drawn independently of nsd_raw, so only the shape check and the arithmetic are seen here.
-  const Case c;
+  const Case c{ours("nsd_raw")};
   test::TempDir tmp;
   auto o = options_for(c, 1, NsdVariant::release, NsdSource::hdf5);
-  o.compare = InputPath{test::golden_dir("medarc_layout") + "/betas_all_subj01_fp32_renorm.hdf5"};
+  o.compare = InputPath{ours("medarc_layout") + "/betas_all_subj01_fp32_renorm.hdf5"};
   const Json counts = import(o, tmp / "s");
   EXPECT_GE(counts["compare"]["largest_difference"].get<double>(), counts["compare"]["mean_difference"].get<double>());
-  o.compare = InputPath{test::golden_dir("medarc_layout") + "/betas_all_subj02_fp32_renorm.hdf5"};
+  o.compare = InputPath{ours("medarc_layout") + "/betas_all_subj02_fp32_renorm.hdf5"};
   ME2_EXPECT_ERROR(import(o, tmp / "t"), Exit::data, "betas_all_subj02", "shape [60, 22] expected");
   EXPECT_FALSE(fs::exists(tmp / "t"));
 }
@@ -112,7 +114,7 @@ TEST(Nsd, CompareFindsNoDifferenceToTheReleaseLayout) {
 class BrokenNsd : public ::testing::Test {
  protected:
   void SetUp() override {
-    fs::copy(test::golden_dir("nsd_raw"), tmp / "r", fs::copy_options::recursive);
+    fs::copy(fs::path(ME2_SOURCE_DIR) / "tests/golden/nsd_raw", tmp / "r", fs::copy_options::recursive);
     for (const auto& e : fs::recursive_directory_iterator(tmp / "r")) fs::permissions(e.path(), fs::perms::owner_all);
     options.root = tmp / "r";
   }

@@ -94,6 +94,25 @@ TEST(GitCaptioner, MoreBeamsDoNotScoreWorseHere) {
   EXPECT_GE(five, one);
 }
 
+// tests/golden/twins/git_beam: beam search of the transformers package over the same weights (see make.py there).
+TEST(GitCaptioner, BeamSearchGivesTheIdsOfTransformers) {
+  const test::Golden golden("git_caption");
+  if (golden.config["vocab_size"] != 61 || std::getenv("ME2_GOLDENS")) GTEST_SKIP() << "the recorded ids are of the repository's own case";
+  const Json runs = read_json_file(std::string(ME2_SOURCE_DIR) + "/tests/golden/twins/git_beam/expected.json");
+  for (const auto& run : runs) {
+    GitCaptioner git = load_git(golden);
+    git.output.bias = git.output.bias.clone();
+    git.output.bias[git.config.eos] += run["eos_bias"].get<double>();
+    const at::Tensor got = git.beam(golden.in("image_features"), run["beams"].get<std::int64_t>(), 20);
+    const auto& want = run["ids"];
+    ASSERT_EQ(got.size(1), static_cast<std::int64_t>(want[0].size())) << run["eos_bias"] << " " << run["beams"];
+    for (std::int64_t row = 0; row < got.size(0); ++row)
+      for (std::int64_t t = 0; t < got.size(1); ++t)
+        EXPECT_EQ(got[row][t].item<std::int64_t>(), want[row][t].get<std::int64_t>()) << run["eos_bias"] << " " << run["beams"] << " row " << row << " at " << t;
+  }
+  EXPECT_EQ(runs.size(), 12u);
+}
+
 TEST(GitCaptioner, ARowsCaptionDoesNotDependOnItsBatch) {
   const test::Golden golden("git_caption");
   const GitCaptioner git = load_git(golden);
