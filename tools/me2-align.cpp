@@ -1,9 +1,11 @@
 // me2-align: one subject's betas into the latent space that all subjects share.
 #include <ATen/core/Tensor.h>
 
+#include "base/json.h"
 #include "cli/tool.h"
 #include "models/align_stage.h"
 #include "nn/device.h"
+#include "train/align_fit.h"
 
 namespace me2 {
 template <>
@@ -49,6 +51,14 @@ void apply(const ApplyOptions& o, cli::Run& run) {
   out.publish(run.provenance());
 }
 
+void fit(const train::FitOptions& o, cli::Run& run) {
+  nn::set_threads(run.threads());
+  if (run.dry_run()) return;
+  const std::string report = train::fit_subject(o, run.provenance().dump());
+  if (run.options().json) run.print(report + "\n");
+}
+
 }  // namespace
-ME2_TOOL("me2-align", "Map a subject's voxels into the shared latent space", {cli::verb("apply", "project betas through the subject's ridge", apply)})
+ME2_TOOL("me2-align", "Map a subject's voxels into the shared latent space", {cli::verb("apply", "project betas through the subject's ridge", apply),
+          cli::verb("fit", "a closed-form ridge for a new subject", fit)})
 }  // namespace me2

@@ -2,11 +2,14 @@
 #include <ATen/core/Tensor.h>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "cli/tool.h"
 #include "models/brain_stage.h"
 #include "models/image_targets.h"
 #include "nn/device.h"
 #include "train/encoder_stage.h"
+#include "train/trainer.h"
 
 namespace me2 {
 template <>
@@ -125,6 +128,23 @@ void encoder(const train::EncoderOptions& o, cli::Run& run) {
   if (run.options().json) run.print(curve.dump() + "\n");
 }
 
+void train_model(const train::TrainOptions& o, cli::Run& run) {
+  auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0));
+  context.resume = run.options().resume;
+  context.overwrite = run.options().overwrite;
+  if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
+  if (run.dry_run()) {
+    const train::Trainer trainer(o, context);
+    run.plan().note("training", trainer.plan());
+    return;
+  }
+  context.config_digest = run.config_digest();
+  context.provenance = run.provenance().dump();
+  train::Trainer trainer(o, context);
+  const std::string last = trainer.run();
+  if (run.options().json) run.print(last + "\n");
+}
+
 }  // namespace
 
 template <>
@@ -136,5 +156,6 @@ const EnumNames<Stored>& enum_names() {
 ME2_TOOL("me2-embed", "Embed brain activity and images in CLIP space",
          {cli::verb("brain", "latents through the backbone and its heads", brain),
           cli::verb("images", "stimuli through the image encoders, once: the targets of training", images),
-          cli::verb("encoder", "train a small CLIP image and text tower on captioned stimuli", encoder)})
+          cli::verb("encoder", "train a small CLIP image and text tower on captioned stimuli", encoder),
+          cli::verb("train", "ridge, backbone, heads and prior jointly: pretrain on many subjects or fine-tune one", train_model)})
 }  // namespace me2

@@ -2,9 +2,12 @@
 #include <ATen/core/Tensor.h>
 
 #include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
 #include "cli/tool.h"
 #include "diffusion/prior_stage.h"
 #include "nn/device.h"
+#include "train/prior_training.h"
 
 namespace me2 {
 namespace {
@@ -56,6 +59,18 @@ void sample(const SampleOptions& o, cli::Run& run) {
   out.publish(run.provenance());
 }
 
+void train_prior(const train::PriorTrainOptions& o, cli::Run& run) {
+  auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0));
+  context.resume = run.options().resume;
+  if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
+  if (run.dry_run()) return;
+  context.config_digest = run.config_digest();
+  context.provenance = run.provenance().dump();
+  const std::string last = train::train_prior(o, context);
+  if (run.options().json) run.print(last + "\n");
+}
+
 }  // namespace
-ME2_TOOL("me2-prior", "Draw CLIP image tokens from the diffusion prior", {cli::verb("sample", "DDIM or DDPM sampling, given backbone tokens", sample)})
+ME2_TOOL("me2-prior", "Draw CLIP image tokens from the diffusion prior", {cli::verb("sample", "DDIM or DDPM sampling, given backbone tokens", sample),
+          cli::verb("train", "the prior alone, on stored tokens", train_prior)})
 }  // namespace me2

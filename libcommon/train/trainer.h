@@ -33,6 +33,12 @@ struct TrainContext {  // what the command line's common options say
   std::string provenance;      // JSON, into config.json
 };
 
+// From the names of the common options: opens the device and sets the number of threads.
+TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size);
+
+// A training that ended before: with --resume there is nothing to do.
+bool finished_before(const std::string& model, const TrainContext& context);
+
 class Trainer {
  public:
   Trainer(const TrainOptions& options, const TrainContext& context);  // checks everything, reads the data, makes or resumes the model

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "nn/device.h"
 #include "train/trainer.h"
 #include "weights/torch_file.h"
 
@@ -28,6 +29,20 @@ std::string tensor_text(const at::Tensor& tensor) {
 }
 
 }  // namespace
+
+TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size) {
+  nn::set_threads(threads);
+  TrainContext context;
+  context.seed = seed;
+  context.batch_size = batch_size;
+  context.device = nn::open_device(device);
+  context.dtype = nn::parse_dtype(dtype);
+  return context;
+}
+
+bool finished_before(const std::string& model, const TrainContext& context) {
+  return context.resume && fs::exists(fs::path(model) / "config.json") && !fs::exists(model + ".partial");
+}
 
 Json Trainer::config_json() const {
   Json config;
