@@ -134,6 +134,7 @@ void train_model(const train::TrainOptions& o, cli::Run& run) {
   context.overwrite = run.options().overwrite;
   if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
   if (run.dry_run()) {
+    context.dry_run = true;
     const train::Trainer trainer(o, context);
     run.plan().note("training", trainer.plan());
     return;

@@ -62,6 +62,7 @@ void sample(const SampleOptions& o, cli::Run& run) {
 void train_prior(const train::PriorTrainOptions& o, cli::Run& run) {
   auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0));
   context.resume = run.options().resume;
+  context.overwrite = run.options().overwrite;
   if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
   if (run.dry_run()) return;
   context.config_digest = run.config_digest();

@@ -83,6 +83,7 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   std::vector<CurveRow> rows;
   std::int64_t step = 0;
   double sum = 0;
+  TrainingFolder folder(options.model.path, context.resume, context.overwrite);
   if (context.resume && fs::exists(resume)) {
     const c10::NoGradGuard no_grad;
     const auto state = weights::StateDict::open(resume);
@@ -106,7 +107,6 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   };
   const auto checkpoint = [&] {
     const c10::NoGradGuard no_grad;
-    fs::create_directories(partial);
     std::map<std::string, at::Tensor> state;
     for (const auto& p : parameters) state["weights." + p.name] = p.tensor.detach().cpu().contiguous();
     for (const auto& [name, tensor] : optimizer.state()) state["optimizer." + name] = tensor.cpu().contiguous();
@@ -181,9 +181,7 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   const fs::path last = fs::path(partial) / "last";
   write_file_atomic((last / "curves.csv").string(), curves_csv(rows));
   write_file_atomic((last / "curves.svg").string(), curves_svg(rows, fs::path(options.model.path).filename().string()));
-  if (fs::exists(options.model.path)) fs::remove_all(options.model.path);
-  fs::rename(last, options.model.path);
-  fs::remove_all(partial);
+  folder.publish();
   return curves_json({rows.back()})[0].dump();
 }
 

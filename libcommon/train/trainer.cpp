@@ -35,6 +35,8 @@ Trainer::Trainer(const TrainOptions& options, const TrainContext& context) : opt
   load_data();
   build_model();
   build_optimizer();
+  if (context_.dry_run) return;
+  folder_ = TrainingFolder(options_.model.path, context_.resume, context_.overwrite);
   if (context_.resume) restore();
 }
 

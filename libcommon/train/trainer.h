@@ -20,6 +20,7 @@
 #include "train/parameters.h"
 #include "train/train_options.h"
 #include "train/training_data.h"
+#include "train/training_folder.h"
 
 namespace me2::train {
 
@@ -28,7 +29,7 @@ struct TrainContext {  // what the command line's common options say
   std::int64_t batch_size = 0;  // of all subjects together; 0: 24 for one subject, 42 for several (paper)
   at::Device device = at::kCPU;
   at::ScalarType dtype = at::kFloat;  // of autocast
-  bool resume = false, overwrite = false;
+  bool resume = false, overwrite = false, dry_run = false;
   std::string config_digest;   // of everything that decides the result; resume refuses a .partial of another
   std::string provenance;      // JSON, into config.json
 };
@@ -97,6 +98,7 @@ class Trainer {
   std::int64_t position_ = 0;   // steps attempted: epoch = position / steps_per_epoch
   Sums sums_;
   std::vector<CurveRow> rows_;
+  TrainingFolder folder_;
   bool done_ = false;
 };
 

@@ -102,9 +102,6 @@ std::string Trainer::plan() const {
 
 void Trainer::checkpoint(bool with_model) {
   const c10::NoGradGuard no_grad;
-  std::error_code failed;
-  fs::create_directories(partial(), failed);
-  if (failed) throw Error(Exit::cant_create, fmt::format("{}: cannot create this folder: {}", partial(), failed.message()));
   std::map<std::string, at::Tensor> state;
   for (const auto& parameter : optimizer_.parameters()) state["weights." + parameter.name] = parameter.tensor.detach().cpu().contiguous();
   for (const auto& [name, tensor] : optimizer_.state()) state["optimizer." + name] = tensor.cpu().contiguous();
@@ -158,17 +155,13 @@ void Trainer::restore() {
 
 void Trainer::finish() {
   checkpoint(true);
-  const fs::path last = fs::path(partial()) / "last", model = options_.model.path;
+  const fs::path last = fs::path(partial()) / "last";
   for (const char* name : {"curves.csv", "curves.svg"}) fs::copy_file(fs::path(partial()) / name, last / name, fs::copy_options::overwrite_existing);
   if (options_.export_official) {
     weights::save_torch_zip(*options_.export_official, weights(), {{"epoch", static_cast<std::int64_t>(rows_.size()) - 1}});
     log_info("wrote {}", *options_.export_official);
   }
-  std::error_code failed;
-  if (fs::exists(model)) fs::remove_all(model);
-  fs::rename(last, model, failed);
-  if (failed) throw Error(Exit::cant_create, fmt::format("{}: cannot rename {} to it: {}", model.string(), last.string(), failed.message()));
-  fs::remove_all(partial());
+  folder_.publish();
   done_ = true;
 }
 

@@ -114,6 +114,20 @@ TEST_F(Training, ResumeRefusesOtherOptions) {
   expect_error(o, "other options", c);
 }
 
+TEST_F(Training, TheFolderIsHeldByOneProcessAndNotTakenOverUnasked) {
+  auto o = tiny("m");
+  {
+    const Trainer first(o, context());
+    auto c = context();
+    c.resume = true;
+    expect_error(o, "another process is training", c);
+  }
+  expect_error(o, "--resume goes on, --overwrite starts again");
+  auto c = context();
+  c.overwrite = true;
+  trained(o, c);
+}
+
 TEST_F(Training, FineTuningTakesTheBackboneAndTheFirstSubjectsBias) {
   trained(tiny("pre", {"a", "b"}));
   const auto pre = weights::StateDict::open(at("pre"));
@@ -127,7 +141,9 @@ TEST_F(Training, FineTuningTakesTheBackboneAndTheFirstSubjectsBias) {
   EXPECT_TRUE(start.at("ridge.linears.0.bias").equal(pre.get("ridge.linears.0.bias")));  // the reference's quirk
   EXPECT_EQ(start.at("ridge.linears.0.weight").size(1), 25);
   o.ridge = RidgeStart::keep;
-  EXPECT_TRUE(Trainer(o, context()).weights().at("ridge.linears.0.weight").equal(pre.get("ridge.linears.1.weight")));
+  auto again = context();
+  again.overwrite = true;
+  EXPECT_TRUE(Trainer(o, again).weights().at("ridge.linears.0.weight").equal(pre.get("ridge.linears.1.weight")));
   o.hidden = 32;
   expect_error(o, "--hidden 32: the pretrained model");
 }

@@ -1,0 +1,80 @@
+# bats file_tags=tool:embed
+# me2-embed train, me2-prior train and me2-align fit on the made-up world of support/made_stores.h: 120 images, 20 of them test images.
+setup() {
+  load ../support/load; setup_case
+  me2-test-world make w a:30:1 b:25:2 --lowlevel
+  TINY=(--hidden 16 --blocks 1 --prior-depth 1 --max-lr 3e-3 --batch-size 20 --threads 1 --evaluate-interval 0)
+}
+train() { me2-embed train "$@" "${TINY[@]}"; }
+same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
+
+@test "train: a model that the inference tools take, with curves and a record" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 3 -q
+  assert_equal "$(ls m | sort | tr '\n' ' ')" "config.json curves.csv curves.svg model.safetensors "
+  assert_equal "$(wc -l < m/curves.csv)" 4
+  me2-align apply w/a.zarr latent.zarr --model m --split test -q
+  me2-embed brain latent.zarr tokens.zarr --model m -q
+  me2-prior sample tokens.zarr prior.zarr --model m --steps 20 -q
+  run -0 me2-preprocess show prior.zarr; assert_output --regexp 'clip_tokens.*20'
+}
+@test "train: --json prints the last row, and the loss has gone down" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 20 --no-lowlevel -q --json > last.json
+  first=$(awk -F, 'NR==1{for(i=1;i<=NF;i++)if($i=="loss_clip")c=i} NR==2{print $c}' m/curves.csv)
+  run -0 python3 -c "import json,sys; r=json.load(open('last.json')); sys.exit(not (r['loss_clip'] < $first and r['test_image_retrieval'] > .3))"
+}
+@test "train: stopped by SIGTERM and resumed, the bytes of an undisturbed run" {
+  args=(w/targets.zarr --subjects w/a.zarr --subjects w/b.zarr --epochs 60 --samples-per-epoch 200 --no-lowlevel -q)
+  train w/targets.zarr whole "${args[@]:1}"
+  me2-embed train w/targets.zarr parts "${args[@]:1}" "${TINY[@]}" & pid=$!
+  while [ ! -e parts.partial/resume.safetensors ]; do kill -0 $pid; sleep .05; done
+  kill -TERM $pid; run wait $pid; assert_equal "$status" 75
+  [ ! -e parts ]; [ -e parts.partial/last/model.safetensors ]
+  train w/targets.zarr parts "${args[@]:1}" --resume
+  same whole parts; [ ! -e parts.partial ]
+}
+@test "train: killed with -9 and resumed, the bytes of an undisturbed run" {
+  args=(--subjects w/a.zarr --epochs 60 --checkpoint-steps 3 --no-lowlevel --ema 0.9 -q)
+  train w/targets.zarr whole "${args[@]}"
+  for n in 1 2 3; do
+    me2-embed train w/targets.zarr parts "${args[@]}" "${TINY[@]}" --resume & pid=$!
+    while [ ! -e parts.partial/resume.safetensors ] && kill -0 $pid 2>/dev/null; do sleep .02; done
+    sleep .1; kill -9 $pid 2>/dev/null || true; wait $pid || true
+  done
+  train w/targets.zarr parts "${args[@]}" --resume
+  same whole parts
+}
+@test "train: pretraining on two subjects, then one with a fresh ridge, low-rank updates and an official export" {
+  train w/targets.zarr pre --subjects w/a.zarr --subjects w/b.zarr --epochs 2 --no-lowlevel -q
+  me2-embed train w/targets.zarr fine --subjects w/b.zarr --pretrained pre --lora 2 --epochs 2 --no-lowlevel --batch-size 20 -q --export-official last.pth
+  me2-align apply w/b.zarr x.zarr --model fine -q
+  me2-align apply w/b.zarr y.zarr --model last.pth --ridge 0 -q
+  assert_equal "$(me2-preprocess show --digest x.zarr | tail -1)" "$(me2-preprocess show --digest y.zarr | tail -1)"
+}
+@test "train: a finished training resumed does nothing; --dry-run writes nothing and says what would be" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 --no-lowlevel -q
+  before=$(stat -c %y m/model.safetensors); train w/targets.zarr m --subjects w/a.zarr --epochs 1 --no-lowlevel -q --resume
+  assert_equal "$before" "$(stat -c %y m/model.safetensors)"
+  run -0 train w/targets.zarr n --subjects w/a.zarr --dry-run; assert_output --partial steps_per_epoch; [ ! -e n ] && [ ! -e n.partial ]
+}
+@test "train: more sessions than exist, another hidden size, an unknown subject's ridge: one line each, nothing written" {
+  train w/targets.zarr pre --subjects w/a.zarr --epochs 1 --no-lowlevel -q
+  run -65 --separate-stderr train w/targets.zarr m --subjects w/a.zarr --sessions 9; assert_one_line_of_error; assert_regex "$stderr" 'the store has 2 sessions'
+  run -65 --separate-stderr me2-embed train w/targets.zarr m --subjects w/a.zarr --pretrained pre --hidden 32 --no-lowlevel
+  assert_one_line_of_error; assert_regex "$stderr" 'hidden 32.*has 16'
+  run -64 --separate-stderr me2-embed train w/targets.zarr m --subjects w/b.zarr --pretrained pre --ridge keep --no-lowlevel; assert_one_line_of_error
+  [ ! -e m ] && [ ! -e m.partial ]
+}
+@test "prior train: alone on stored tokens" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 2 --no-lowlevel --no-prior -q
+  me2-align apply w/a.zarr latent.zarr --model m --split train -q; me2-embed brain latent.zarr tokens.zarr --model m --average none -q
+  me2-prior train tokens.zarr w/targets.zarr p --depth 1 --epochs 2 -q
+  me2-prior sample tokens.zarr out.zarr --model p --steps 20 -q
+  run -65 --separate-stderr me2-prior train latent.zarr w/targets.zarr q; assert_one_line_of_error
+}
+@test "fit: a new subject on the shared latents of another, then through the whole pretrained model" {
+  train w/targets.zarr pre --subjects w/a.zarr --epochs 20 --no-lowlevel -q
+  me2-align apply w/a.zarr latents.zarr --model pre --split train -q
+  me2-align fit w/b.zarr m --pretrained pre --targets latents.zarr --from-tokens w/targets.zarr -q --json > report.json
+  me2-align apply w/b.zarr b.zarr --model m --split test -q; me2-embed brain b.zarr tokens.zarr --model m -q
+  run -0 python3 -c "import json,sys; r=json.load(open('report.json')); sys.exit(not (r['images_shared'] == 100 and r['form'] == 'primal' and r['leave_one_out_r2'] > .5))"
+}
