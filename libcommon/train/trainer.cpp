@@ -32,7 +32,10 @@ Trainer::Trainer(const TrainOptions& options, const TrainContext& context) : opt
   settings_.cont_scale = options_.cont_scale;
   settings_.condition_drop = options_.condition_drop;
   settings_.corrected_mixco = options_.corrected_mixco;
+  if (!(settings_.prior_scale > 0 || settings_.clip_scale > 0 || settings_.blur_scale > 0))
+    throw usage_error("nothing to train: contrastive, prior and low-level losses are all off");
   load_data();
+  for (const auto& subject : subjects_) epoch_order(subject, 1, per_subject_, options_.repeated, context_.seed, 0);  // can a batch be filled?
   build_model();
   build_optimizer();
   if (context_.dry_run) return;

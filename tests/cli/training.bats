@@ -27,7 +27,7 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   train w/targets.zarr whole "${args[@]:1}"
   me2-embed train w/targets.zarr parts "${args[@]:1}" "${TINY[@]}" & pid=$!
   while [ ! -e parts.partial/resume.safetensors ]; do kill -0 $pid; sleep .05; done
-  kill -TERM $pid; run wait $pid; assert_equal "$status" 75
+  kill -TERM $pid; status=0; wait $pid || status=$?; assert_equal "$status" 75
   [ ! -e parts ]; [ -e parts.partial/last/model.safetensors ]
   train w/targets.zarr parts "${args[@]:1}" --resume
   same whole parts; [ ! -e parts.partial ]
