@@ -3,7 +3,7 @@
 namespace me2::train {
 
 void TrainOptions::describe(Describe& d) {
-  d.positional("TARGETS", targets, "target store: clip_tokens [sample, T, D]; optional vae_latent, cnx_feature and *_augmented");
+  d.positional("TARGETS", targets, "target store: clip_tokens [sample, T, D]; optional vae_latent, cnx_feature, cnx_feature_aug and variants *_augmented [sample, K, ...]");
   d.positional("MODEL", model, "model directory to write; grows in MODEL.partial");
   d.required("--subjects", subjects, "subject stores, in the order of the ridges; several: the same number of samples of each in every batch");
   d.option("--names", names, "names of the subjects (default: the stores' `subject` attribute, else their file names)");

@@ -234,7 +234,8 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
   if (lowlevel_) batch.vae_latent = target("vae_latent");
   if (cnx_) {
     batch.cnx = target("cnx_feature");
-    if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = targets_->draw("cnx_feature", stimulus, variants).to(context_.device);
+    if (targets_->has("cnx_feature_aug")) batch.cnx_aug = target("cnx_feature_aug");  // one variant per image, as me2-embed images writes it
+    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = targets_->draw("cnx_feature", stimulus, variants).to(context_.device);
   }
   if (model_->diffusion_prior) {
     draws.prior = model_->diffusion_prior->draw(batch.clip_target.cpu(), settings_.condition_drop, settings_.condition_drop, generator("prior", where, false));

@@ -120,7 +120,7 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented) : path_
     names.push_back("clip_tokens_augmented");
   }
   if (lowlevel)
-    for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_augmented"})
+    for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_aug", "cnx_feature_augmented"})
       if (group.has_array(name)) names.push_back(name);
   std::int64_t left = std::int64_t{4} << 30;
   for (const auto& name : names) {
