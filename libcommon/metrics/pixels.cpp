@@ -13,7 +13,8 @@
 
 // The loops below are plain and written to be vectorised: one clone for AVX2 machines, one for any.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define ME2_VECTORISED __attribute__((target_clones("arch=x86-64-v3", "default"), optimize("O3")))
+#pragma GCC optimize("O3")
+#define ME2_VECTORISED __attribute__((target_clones("arch=x86-64-v3", "default")))
 #else
 #define ME2_VECTORISED
 #endif
@@ -22,6 +23,46 @@ namespace me2::metrics {
 namespace {
 
 constexpr int kRadius = 5, kTaps = 2 * kRadius + 1, kLanes = 8;
+
+struct Tap {  // out = (1 - part) in[low] + part in[high]
+  std::int64_t low, high;
+  float part;
+};
+
+std::vector<Tap> taps_of(std::int64_t in, std::int64_t out) {  // half-pixel centres, as at::upsample_bilinear2d
+  std::vector<Tap> taps(out);
+  const float scale = static_cast<float>(in) / static_cast<float>(out);
+  for (std::int64_t i = 0; i < out; ++i) {
+    const float at = std::max(0.0f, (static_cast<float>(i) + 0.5f) * scale - 0.5f);
+    const auto low = std::min(static_cast<std::int64_t>(at), in - 1);
+    taps[i] = {low, std::min(low + 1, in - 1), at - static_cast<float>(low)};
+  }
+  return taps;
+}
+
+ME2_VECTORISED void mix(const float* a, const float* b, float part, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = (1 - part) * a[i] + part * b[i];
+}
+
+// One channel. scratch: two rows of the output's width, the last two source rows stretched.
+void enlarge(const float* in, std::int64_t in_w, const std::vector<Tap>& rows, const std::vector<Tap>& columns, float* scratch, float* out) {
+  const auto w = static_cast<std::int64_t>(columns.size());
+  std::int64_t held[2] = {-1, -1};
+  const auto stretched = [&](std::int64_t row, std::int64_t other) {
+    for (int k : {0, 1})
+      if (held[k] == row) return scratch + k * w;
+    const int k = held[0] == other ? 1 : 0;
+    const float* source = in + row * in_w;
+    for (std::int64_t c = 0; c < w; ++c) scratch[k * w + c] = (1 - columns[c].part) * source[columns[c].low] + columns[c].part * source[columns[c].high];
+    held[k] = row;
+    return scratch + k * w;
+  };
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    const float* low = stretched(rows[r].low, rows[r].high);
+    const float* high = stretched(rows[r].high, rows[r].low);
+    mix(low, high, rows[r].part, w, out + static_cast<std::int64_t>(r) * w);
+  }
+}
 
 struct Moments {
   double x, y, xx, yy, xy;
@@ -59,7 +100,8 @@ ME2_VECTORISED void gray(const float* rgb, std::int64_t plane, float* out) {
 }
 
 // Weighted sums over kTaps rows of x, y, x^2 + y^2 and x y: the vertical half of the Gaussian. Each out row has `w` values.
-ME2_VECTORISED void blur_rows(const float* x, const float* y, std::int64_t w, const float* g, float* ox, float* oy, float* os, float* op) {
+ME2_VECTORISED void blur_rows(const float* __restrict__ x, const float* __restrict__ y, std::int64_t w, const float* __restrict__ g, float* __restrict__ ox,
+                              float* __restrict__ oy, float* __restrict__ os, float* __restrict__ op) {
   for (std::int64_t c = 0; c < w; ++c) ox[c] = oy[c] = os[c] = op[c] = 0;
   for (int k = 0; k < kTaps; ++k) {
     const float* a = x + k * w;
@@ -74,7 +116,7 @@ ME2_VECTORISED void blur_rows(const float* x, const float* y, std::int64_t w, co
   }
 }
 
-ME2_VECTORISED void blur_columns(const float* in, std::int64_t inner, const float* g, float* out) {  // out[c] = sum_k g[k] in[c + k]
+ME2_VECTORISED void blur_columns(const float* __restrict__ in, std::int64_t inner, const float* __restrict__ g, float* __restrict__ out) {  // out[c] = sum_k g[k] in[c + k]
   for (std::int64_t c = 0; c < inner; ++c) out[c] = 0;
   for (int k = 0; k < kTaps; ++k)
     for (std::int64_t c = 0; c < inner; ++c) out[c] += g[k] * in[c + k];
@@ -84,15 +126,18 @@ ME2_VECTORISED double similarity(const float* ux, const float* uy, const float* 
   constexpr float c1 = 0.01f * 0.01f, c2 = 0.03f * 0.03f;
   double sum[kLanes] = {};
   std::int64_t i = 0;
-  const auto one = [&](std::int64_t at) {
-    const float xy = ux[at] * uy[at], xx = ux[at] * ux[at] + uy[at] * uy[at];
-    return ((2 * xy + c1) * (2 * (p[at] - xy) + c2)) / ((xx + c1) * (s[at] - xx + c2));
-  };
+  // Written out in both loops: a lambda would not be compiled for the clone's machine.
   for (; i + kLanes <= n; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) sum[k] += one(i + k);
+    for (int k = 0; k < kLanes; ++k) {
+      const float xy = ux[i + k] * uy[i + k], xx = ux[i + k] * ux[i + k] + uy[i + k] * uy[i + k];
+      sum[k] += ((2 * xy + c1) * (2 * (p[i + k] - xy) + c2)) / ((xx + c1) * (s[i + k] - xx + c2));
+    }
   double total = 0;
   for (double v : sum) total += v;
-  for (; i < n; ++i) total += one(i);
+  for (; i < n; ++i) {
+    const float xy = ux[i] * uy[i], xx = ux[i] * ux[i] + uy[i] * uy[i];
+    total += ((2 * xy + c1) * (2 * (p[i] - xy) + c2)) / ((xx + c1) * (s[i] - xx + c2));
+  }
   return total;
 }
 
@@ -131,27 +176,37 @@ PixelScores pixel_scores(const at::Tensor& truth, const at::Tensor& recon, const
   PixelScores out;
   if (options.pixcorr) out.pixcorr.resize(n);
   if (options.ssim) out.ssim.resize(n);
-  constexpr std::int64_t kBatch = 4;  // so that the enlarged images stay in cache
-  for (std::int64_t first = 0; first < n; first += kBatch) {
-    const std::int64_t count = std::min(kBatch, n - first);
-    const auto enlarge = [&](const at::Tensor& x) {
-      return vision::resize_shorter(x.narrow(0, first, count), options.size, vision::Interp::bilinear, options.antialias).to(at::kFloat).contiguous();
-    };
-    const at::Tensor a = enlarge(truth), b = enlarge(recon);
-    const std::int64_t h = a.size(2), w = a.size(3), plane = h * w;
-    const float* pa = a.const_data_ptr<float>();
-    const float* pb = b.const_data_ptr<float>();
-    store::parallel_for(count, at::get_num_threads(), [&](std::int64_t i) {
-      const float* x = pa + i * 3 * plane;
-      const float* y = pb + i * 3 * plane;
-      if (options.pixcorr) out.pixcorr[first + i] = pearson(x, y, 3 * plane);
-      if (!options.ssim) return;
-      std::vector<float> grays(2 * plane);
-      gray(x, plane, grays.data());
-      gray(y, plane, grays.data() + plane);
-      out.ssim[first + i] = ssim_gray(grays.data(), grays.data() + plane, h, w);
-    });
-  }
+  const auto [h, w] = vision::shorter_edge_size(truth.size(2), truth.size(3), options.size);
+  const std::int64_t in_h = truth.size(2), in_w = truth.size(3), plane = h * w;
+  // Growing, a triangle filter is bilinear interpolation; only shrinking with antialiasing needs the general resize.
+  const bool general = options.antialias && (h < in_h || w < in_w);
+  const auto prepare = [&](const at::Tensor& x) {
+    return (general ? vision::resize(x, h, w, vision::Interp::bilinear, true) : x).to(at::kFloat).contiguous();
+  };
+  const at::Tensor a = prepare(truth), b = prepare(recon);
+  const float* pa = a.const_data_ptr<float>();
+  const float* pb = b.const_data_ptr<float>();
+  const auto rows = taps_of(in_h, h), columns = taps_of(in_w, w);
+  // One thread takes a whole pair: what it enlarges stays in its cache.
+  store::parallel_for(n, at::get_num_threads(), [&, h = h, w = w](std::int64_t i) {
+    std::vector<float> big(general ? 0 : 6 * plane), scratch(2 * w), grays(options.ssim ? 2 * plane : 0);
+    const float* x = pa + i * 3 * in_h * in_w;
+    const float* y = pb + i * 3 * in_h * in_w;
+    if (general) {
+      x = pa + i * 3 * plane, y = pb + i * 3 * plane;
+    } else {
+      for (int c = 0; c < 3; ++c) {
+        enlarge(x + c * in_h * in_w, in_w, rows, columns, scratch.data(), big.data() + c * plane);
+        enlarge(y + c * in_h * in_w, in_w, rows, columns, scratch.data(), big.data() + (3 + c) * plane);
+      }
+      x = big.data(), y = big.data() + 3 * plane;
+    }
+    if (options.pixcorr) out.pixcorr[i] = pearson(x, y, 3 * plane);
+    if (!options.ssim) return;
+    gray(x, plane, grays.data());
+    gray(y, plane, grays.data() + plane);
+    out.ssim[i] = ssim_gray(grays.data(), grays.data() + plane, h, w);
+  });
   return out;
 }
 
