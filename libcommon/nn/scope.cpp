@@ -1,5 +1,7 @@
 #include "nn/scope.h"
 
+#include <sys/mman.h>
+
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
@@ -16,6 +18,26 @@ std::uint64_t fnv1a(const std::string& text) {
   std::uint64_t hash = 0xcbf29ce484222325ull;
   for (const unsigned char c : text) hash = (hash ^ c) * 0x100000001b3ull;
   return hash;
+}
+
+// A large tensor is cast a piece at a time and the pages of what was read are given back, so that a mapped checkpoint is never
+// resident beside its own copy. MADV_PAGEOUT loses nothing, whatever the memory is.
+at::Tensor cast(const at::Tensor& from, at::Device device, at::ScalarType to) {
+  constexpr std::int64_t kPiece = std::int64_t{32} << 20;
+  const auto bytes = static_cast<std::int64_t>(from.nbytes());
+  if (from.scalar_type() == to || !from.is_cpu() || !device.is_cpu() || bytes < 2 * kPiece || !from.is_contiguous()) return from.to(device, to);
+  const at::Tensor out = at::empty(from.sizes(), from.options().dtype(to));
+  const at::Tensor source = from.view({-1}), target = out.view({-1});
+  const std::int64_t step = kPiece / static_cast<std::int64_t>(from.element_size());
+  constexpr std::uintptr_t kPage = 4096;
+  for (std::int64_t first = 0; first < source.numel(); first += step) {
+    const at::Tensor piece = source.narrow(0, first, std::min(step, source.numel() - first));
+    target.narrow(0, first, piece.numel()).copy_(piece);
+    const auto begin = reinterpret_cast<std::uintptr_t>(piece.const_data_ptr()), end = begin + piece.nbytes();
+    const auto inner = (begin + kPage - 1) / kPage * kPage;
+    if (end > inner) ::madvise(reinterpret_cast<void*>(inner), (end - inner) / kPage * kPage, MADV_PAGEOUT);
+  }
+  return out;
 }
 
 }  // namespace
@@ -37,7 +59,7 @@ at::Tensor Loader::param(const std::string& name, const Shape& shape, const Init
   if (trainable_)
     tensor = tensor.to(at::TensorOptions().dtype(to).device(device_), /*non_blocking=*/false, /*copy=*/true);
   else
-    tensor = tensor.to(device_, to);
+    tensor = cast(tensor, device_, to);
   if (trainable_ && !buffer) tensor.set_requires_grad(true);
   made_.push_back({name, tensor, buffer});
   return tensor;

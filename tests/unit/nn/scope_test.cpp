@@ -14,6 +14,13 @@ TEST(Scope, LoaderNamesTheMisshapenTensorAndBothShapes) {
   }
 }
 
+TEST(Scope, ALargeTensorIsCastInPiecesToTheSameValues) {
+  const at::Tensor large = at::randn({4099, 4101});  // 67 MB: three pieces
+  Loader loader(weights::StateDict::from_tensors({{"w", large}}), at::kBFloat16);
+  EXPECT_TRUE(at::equal(Scope(loader).param("w", {4099, 4101}), large.to(at::kBFloat16)));
+  EXPECT_TRUE(large.isfinite().all().item<bool>());  // and the source is what it was
+}
+
 TEST(Scope, FinishRefusesATensorNothingAskedFor) {
   Loader loader(weights::StateDict::from_tensors({{"a.weight", at::zeros({3, 2})}, {"a.bias", at::zeros({3})}, {"b", at::zeros({1})}}));
   Linear linear(Scope(loader).sub("a"), 2, 3);
