@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
+#include "base/error.h"
 #include "nn/lanes.h"
 
 namespace me2::models {
@@ -16,6 +17,7 @@ using nn::Lanes;
 using nn::kLanes;
 
 constexpr double kCosineScale = 16;
+constexpr std::int64_t kWidestHead = 512;
 
 // The rows of an [rows, width] array, `width` a multiple of kLanes or with a scalar tail: f over lanes, then over the tail.
 struct Moments {
@@ -124,8 +126,7 @@ ME2_INLINE void gate_rows(const T* u, T* out, std::int64_t inner, std::int64_t r
 template <class T>
 ME2_INLINE void rotate_row(const T* in, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos, const float* sin,
                            std::int64_t pairs) {
-  constexpr std::int64_t kMost = 512;  // a head is never wider; checked in the constructor
-  float v[kMost];
+  float v[kWidestHead];
   for (std::int64_t head = 0; head < heads; ++head, in += d, out += stride) {
     for (std::int64_t p = 0; p < pairs; ++p) {
       const float a = at_index(in, 2 * p), b = at_index(in, 2 * p + 1);
@@ -189,6 +190,7 @@ PriorInference::PriorInference(const PriorNetwork& net)
       small_(config_.width * config_.sequence() < (1 << 16)), bias_(net.relative_bias().detach().to(at::kFloat).contiguous().unsqueeze(0)),
       query_(net.learned_query.detach().to(at::kFloat).contiguous()), final_g_(net.norm.g.detach().to(at::kFloat).contiguous()),
       project_out_(net.project_out.weight.detach()) {
+  if (config_.dim_head > kWidestHead) throw data_error("the prior's heads are {} wide; at most {} expected", config_.dim_head, kWidestHead);
   const c10::InferenceMode guard;
   for (const auto& layer : net.layers) {
     const auto& a = layer.attention;

@@ -2,7 +2,7 @@
 # Expected numbers: golden backbone, made by the reference implementation (config.json names its versions).
 setup() {
   load ../support/load; setup_case
-  MODEL=$(golden backbone)
+  MODEL=$DATA/backbone
   me2-test-store make -q one.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --stimulus 7,3,3 --split 0,1,-1 --repeat 1,1,2
 }
 same() { me2-test-store same -q "$@"; }
@@ -51,7 +51,7 @@ close() { me2-test-store equal -q "$@" --tolerance 3e-5; }
   me2-align apply -q one.zarr latent.zarr --model "$MODEL" --subject subj01
   run -65 --separate-stderr me2-align apply latent.zarr out.zarr --model "$MODEL" --subject subj01
   assert_one_line_of_error; assert_regex "$stderr" 'betas'
-  run -65 --separate-stderr me2-align apply one.zarr out.zarr --model "$(golden prior_sample)" --subject subj01
+  run -65 --separate-stderr me2-align apply one.zarr out.zarr --model "$DATA/prior_sample" --subject subj01
   assert_one_line_of_error; assert_regex "$stderr" 'no ridge'
 }
 @test "apply: no trial left is an error" {

@@ -2,7 +2,7 @@
 # Expected numbers: golden backbone, made by the reference implementation (config.json names its versions).
 setup() {
   load ../support/load; setup_case
-  MODEL=$(golden backbone)
+  MODEL=$DATA/backbone
   IO=$MODEL/io.safetensors
   me2-test-store make -q latent.zarr "latent=$IO:out.latent@0" --stimulus 4,2,9,2,4
 }
@@ -56,6 +56,6 @@ same() { me2-test-store same -q "$@"; }
   assert_one_line_of_error; assert_regex "$stderr" 'rows of \[37\]'; assert_regex "$stderr" 'expects \[64\]'; [ ! -e out.zarr ]
 }
 @test "brain: a model without a backbone names the tensor that is missing" {
-  run -65 --separate-stderr me2-embed brain latent.zarr out.zarr --model "$(golden prior_sample)"
+  run -65 --separate-stderr me2-embed brain latent.zarr out.zarr --model "$DATA/prior_sample"
   assert_one_line_of_error; assert_regex "$stderr" 'mixer_blocks1.0.0.weight'
 }

@@ -2,7 +2,7 @@
 # Expected numbers and draws: golden prior_sample, made by the reference implementation (config.json names its versions).
 setup() {
   load ../support/load; setup_case
-  MODEL=$(golden prior_sample)
+  MODEL=$DATA/prior_sample
   IO=$MODEL/io.safetensors
   me2-test-store make -q tokens.zarr "tokens=$IO:in.text_embed" --stimulus 5,3
 }
@@ -62,8 +62,7 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   done
 }
 @test "sample: tokens that do not fit the prior name both shapes" {
-  run -0 golden backbone
-  me2-test-store make -q other.zarr "tokens=$(golden backbone_seq)/io.safetensors:out.backbone"
+  me2-test-store make -q other.zarr "tokens=$DATA/backbone_seq/io.safetensors:out.backbone"
   run -65 --separate-stderr me2-prior sample other.zarr out.zarr --model "$MODEL"
   assert_one_line_of_error; assert_regex "$stderr" 'expects \[sample, '
 }
@@ -71,7 +70,7 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   me2-test-store make -q latent.zarr "latent=$IO:in.text_embed"
   run -65 --separate-stderr me2-prior sample latent.zarr out.zarr --model "$MODEL"
   assert_one_line_of_error; assert_regex "$stderr" 'no array "tokens"'
-  run -65 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$(golden backbone)"
+  run -65 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$DATA/backbone"
   assert_one_line_of_error; assert_regex "$stderr" 'learned_query'
 }
 @test "sample: shards equal the whole" {
