@@ -48,6 +48,7 @@ class NewFile {
 // Whether files and folders are fsynced. On, unless the environment says ME2_FSYNC=off: then a crash of the machine (not of the
 // process) may lose what was written last. For tests, and for scratch disks where fsync is slow.
 bool fsync_wanted();
+inline constexpr int kSyncsAtOnce = 16;
 
 inline constexpr std::string_view kTemporarySuffix = ".me2-tmp";
 

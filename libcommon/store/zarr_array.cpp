@@ -205,7 +205,8 @@ void write_units(const Array::Impl& array, const Box& box, std::int64_t bytes, c
       write_unit(array, box, old, file, many ? 1 : threads, source);
       file.start_writeback();
     });
-    parallel_for(count, threads, [&](std::int64_t i) { files[static_cast<std::size_t>(i)]->commit(); });
+    // fsync waits for the disk, not the processor; many at once share its journal's commits.
+    parallel_for(count, fsync_wanted() ? std::max(threads, kSyncsAtOnce) : 1, [&](std::int64_t i) { files[static_cast<std::size_t>(i)]->commit(); });
     for (const auto& file : files) written.push_back(file->path());
   }
   sync_folders(array.files->full(array.relative), written);

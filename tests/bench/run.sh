@@ -6,14 +6,14 @@ set -uo pipefail
 cd "$(dirname "$0")/../.."
 build=$(realpath "$1") python=${ME2_PYTHON:-python3}
 shift
-cmake --build "$build" --target bench -j "$(nproc)" || exit 1
+cmake --build "$build" --target bench me2-test-zarr -j "$(nproc)" || exit 1
 status=0
 for script in tests/bench/*.py; do
   name=$(basename "$script" .py)
   (($# == 0)) || [[ " $* " == *" $name "* ]] || continue
   case $name in
     medarc) arguments=(--tool "$build/bin/me2-preprocess") ;;
-    zarr) arguments=(--tool "$build/tests/me2-test-zarr") ;;
+    zarr_speed) arguments=(--tool "$build/tests/me2-test-zarr") ;;
     *) arguments=("$build/bench") ;;
   esac
   echo "== $name: $(sed -n '1,3s/^"""//p' "$script" | head -1)"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Speed of our Zarr against zarr-python 3, tensorstore and plain pwrite/pread, in one run on one folder.
 
-    zarr.py --tool BUILD/tests/me2-test-zarr [--rows 512] [--repeat 3] [--folder DIR]
+    zarr_speed.py --tool BUILD/tests/me2-test-zarr [--rows 512] [--repeat 3] [--folder DIR]
 
 512 x 256 x 1664 float16 (CLIP tokens of 512 images, 436 MB; normal values), raw and zstd level 1, one row per chunk and shards of 64
 rows; then single rows of the sharded store in random order. Writing is durable where the peer's is: tensorstore and plain fsync as
@@ -50,7 +50,7 @@ def tensorstore_array(store, shape, codec, sharded, create=True):
         codecs = [{"name": "sharding_indexed", "configuration": {"chunk_shape": row, "codecs": inner,
                    "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]}}]
     metadata = {"shape": list(shape), "data_type": "float16", "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": grid}}, "codecs": codecs}
-    return tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": store + "/"}, "metadata": metadata}, create=create, delete_existing=create, open=True).result()
+    return tensorstore.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": store + "/"}, "metadata": metadata}, create=create, open=not create).result()
 
 
 def plain_write(folder, values, rows_per_file):
