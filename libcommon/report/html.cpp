@@ -100,12 +100,13 @@ std::string extremes(const ReportPage& page) {
 
 }  // namespace
 
-std::string data_uri(const std::string& mime, const std::vector<unsigned char>& bytes) {
+std::string data_uri(const std::string& mime, const std::string& bytes) {
   static constexpr const char* digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out = "data:" + mime + ";base64,";
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const std::size_t left = bytes.size() - i;
-    const unsigned value = bytes[i] << 16 | (left > 1 ? bytes[i + 1] << 8 : 0) | (left > 2 ? bytes[i + 2] : 0);
+    const auto byte = [&](std::size_t k) { return k < left ? static_cast<unsigned>(static_cast<unsigned char>(bytes[i + k])) : 0u; };
+    const unsigned value = byte(0) << 16 | byte(1) << 8 | byte(2);
     out += digits[value >> 18];
     out += digits[value >> 12 & 63];
     out += left > 1 ? digits[value >> 6 & 63] : '=';

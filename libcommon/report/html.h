@@ -46,7 +46,7 @@ struct ReportPage {
   std::string provenance;                // JSON text
 };
 
-std::string data_uri(const std::string& mime, const std::vector<unsigned char>& bytes);
+std::string data_uri(const std::string& mime, const std::string& bytes);
 std::string render_page(const ReportPage& page);
 
 }  // namespace me2::report

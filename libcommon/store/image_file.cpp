@@ -283,21 +283,4 @@ Image read_image(const std::string& path) {
   return decode_image(std::as_bytes(std::span(file)), path);
 }
 
-void write_png(const std::string& path, const Image& image) {
-  const std::size_t n = static_cast<std::size_t>(image.height * image.width);
-  std::vector<unsigned char> pixels(3 * n);
-  for (std::size_t c = 0; c < 3; ++c)
-    for (std::size_t i = 0; i < n; ++i) pixels[3 * i + c] = image.rgb[c * n + i];
-  png_image png{};
-  png.version = PNG_IMAGE_VERSION;
-  png.width = static_cast<png_uint_32>(image.width);
-  png.height = static_cast<png_uint_32>(image.height);
-  png.format = PNG_FORMAT_RGB;
-  std::string out(PNG_IMAGE_PNG_SIZE_MAX(png), '\0');
-  png_alloc_size_t size = out.size();
-  if (!png_image_write_to_memory(&png, out.data(), &size, 0, pixels.data(), 0, nullptr))
-    throw Error(Exit::internal, fmt::format("{}: PNG encoding failed: {}", path, png.message));
-  write_file_atomic(path, std::string_view(out).substr(0, size));
-}
-
 }  // namespace me2::store

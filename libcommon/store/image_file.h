@@ -23,6 +23,8 @@ Image decode_image(std::span<const std::byte> file, const std::string& where);
 Image read_image(const std::string& path);
 bool is_image(std::span<const std::byte> head);  // by its first 12 bytes
 
+std::string encode_png(const Image& image);                      // the file's bytes
+std::string encode_jpeg(const Image& image, int quality = 85);   // for pictures in pages; no chroma subsampling
 void write_png(const std::string& path, const Image& image);  // 8-bit RGB, written to a temporary file and renamed
 
 // Resampling as Pillow's Image.resize on 8-bit images: antialiased, horizontal pass first, rounded to 8 bits between passes.

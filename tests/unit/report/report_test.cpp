@@ -25,9 +25,9 @@ TEST(Svg, PointsThatAreNotNumbersAreLeftOut) {
 }
 
 TEST(Html, DataUriIsBase64) {  // RFC 4648 test vectors
-  EXPECT_EQ(data_uri("text/plain", {'f'}), "data:text/plain;base64,Zg==");
-  EXPECT_EQ(data_uri("text/plain", {'f', 'o'}), "data:text/plain;base64,Zm8=");
-  EXPECT_EQ(data_uri("text/plain", {'f', 'o', 'o'}), "data:text/plain;base64,Zm9v");
+  EXPECT_EQ(data_uri("text/plain", "f"), "data:text/plain;base64,Zg==");
+  EXPECT_EQ(data_uri("text/plain", "fo"), "data:text/plain;base64,Zm8=");
+  EXPECT_EQ(data_uri("text/plain", "foo"), "data:text/plain;base64,Zm9v");
 }
 
 TEST(Html, ThePageNeedsNoNetworkAndEscapesCaptions) {
