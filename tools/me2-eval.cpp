@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "cli/tool.h"
 #include "nn/device.h"
+#include "eval_report.h"
 #include "report/scores.h"
 #include "report/caption_evaluation.h"
 #include "report/evaluation.h"
@@ -187,5 +188,6 @@ void rsa(const RsaVerb& o, cli::Run& run) {
 ME2_TOOL("me2-eval", "Score reconstructions, captions and embeddings",
          {cli::verb("score", "reconstructions against the images seen, or captions against references", score),
           cli::verb("retrieval", "find the image of a brain embedding, and the brain embedding of an image", retrieval),
-          cli::verb("rsa", "representational similarity of features with measured brains", rsa)})
+          cli::verb("rsa", "representational similarity of features with measured brains", rsa),
+          cli::verb("report", "one self-contained HTML page: pictures, scores, figures, provenance", report_page)})
 }  // namespace me2
