@@ -121,6 +121,9 @@ Json Run::provenance() const {
   const Json from = sources();
   record["inputs"] = from["inputs"];
   record["models"] = from["models"];
+  Json& outputs = record["outputs"] = Json::array();  // what rerun gives other paths
+  if (paths_)
+    for (const auto& [option, path] : paths_->outputs()) outputs.push_back({{"option", option}, {"path", path}});
   using Clock = std::chrono::system_clock;
   const auto start = Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(started_)));
   record["started"] = utc_time(start);
