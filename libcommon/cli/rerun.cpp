@@ -111,8 +111,9 @@ std::vector<std::string> words_of(const std::vector<ReplayStep>& steps, const Re
     if (option.starts_with("--")) words.push_back(option + "=" + text);
     else positional.push_back(text);
   };
-  for (const char* group : {"options", "common_options"})
-    for (const auto& [option, value] : record.value(group, Json::object()).items()) {
+  for (const char* name : {"options", "common_options"}) {
+    const Json group = record.value(name, Json::object());
+    for (const auto& [option, value] : group.items()) {
       const bool named = option.starts_with("--");
       if (named && (!typed(command, option) || std::find(std::begin(kNotReplayed), std::end(kNotReplayed), option) != std::end(kNotReplayed))) continue;
       if (value.is_array())
@@ -122,6 +123,7 @@ std::vector<std::string> words_of(const std::vector<ReplayStep>& steps, const Re
       else
         take(option, value);
     }
+  }
   const int recorded = record.value("threads", Json()).is_number_integer() ? record["threads"].get<int>() : 0;
   if (const int n = threads > 0 ? threads : recorded; n > 0) words.push_back(fmt::format("--threads={}", n));
   words.push_back("--quiet");
@@ -208,8 +210,8 @@ void replay(std::vector<ReplayStep>& steps, std::size_t index, const std::string
   if (!typed(asked, "--json")) asked.insert(asked.begin() + 1, "--json");
   const std::string plan_file = folder + "/plan.json";
   if (const int code = run(tool, asked, folder, plan_file, err); code != 0) throw fail(code);
-  const Json plan = read_json_file(plan_file);
-  for (const auto& [option, path] : plan.value("outputs", Json::object()).items())
+  const Json planned = read_json_file(plan_file).value("outputs", Json::object());
+  for (const auto& [option, path] : planned.items())
     if (!path.is_string() || !absolute(folder, path.get<std::string>()).starts_with(folder + "/"))
       throw data_error("step {} ({}) would write {} {} outside the scratch folder: not replayed", index + 1, step.name(), option, path.dump());
   step.printed = folder + "/stdout.txt";

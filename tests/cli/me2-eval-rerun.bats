@@ -89,8 +89,9 @@ chain() {  # subject store -> latents -> brain embeddings -> retrieval scores
   run -65 --separate-stderr me2-eval rerun none.json
   assert_one_line_of_error
   npy a.npy 3 32 32 1
-  me2-eval score a.npy --truth a.npy --metrics pixcorr --out s.json > /dev/null
-  sed -i 's|"option": "--out"|"option": "--other"|' s.json
-  run -65 --separate-stderr me2-eval rerun s.json
-  [[ "$stderr" == *"outside the scratch folder"* ]] || [[ "$stderr" == *"exists"* ]]
+  me2-eval score a.npy --truth a.npy --metrics pixcorr --out "$PWD/s.json" > /dev/null
+  sed 's|"option": "--out"|"option": "--other"|' s.json > hostile.json; rm s.json
+  run -65 --separate-stderr me2-eval rerun hostile.json
+  [[ "$stderr" == *"outside the scratch folder"* ]]
+  assert_file_not_exist s.json
 }
