@@ -34,7 +34,7 @@ void CommonOptions::describe(Describe& d) {
   d.option("--device", device, "cpu, cuda or cuda:N");
   d.option("--dtype", dtype, "arithmetic of the networks");
   d.option("--batch-size", batch_size, "samples at once (0: the verb's default)");
-  d.option("--threads", threads, "processor threads (0: SLURM_CPUS_PER_TASK, else all this process may use)");
+  d.option("--threads", threads, "processor threads (0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else all this process may use)");
   d.option("--seed", seed, "of every random draw");
   d.option("--shard", shard, "I/N: write only the I-th of N parts of the output");
   d.option("--resume", resume, "continue an interrupted run of the same configuration");
@@ -85,6 +85,7 @@ Run::~Run() = default;
 
 int Run::threads() const {
   if (options_.threads > 0) return options_.threads;
+  if (const char* openmp = std::getenv("OMP_NUM_THREADS"); openmp && std::atoi(openmp) > 0) return std::atoi(openmp);
   if (const char* slurm = std::getenv("SLURM_CPUS_PER_TASK"))
     if (const int cpus = std::atoi(slurm); cpus > 0) return cpus;
   cpu_set_t set;

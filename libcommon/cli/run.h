@@ -35,7 +35,7 @@ struct CommonOptions {
   std::string device = "cpu";  // cpu, cuda or cuda:N
   DTypeOption dtype = DTypeOption::f32;
   int batch_size = 0;  // 0: the verb's own default
-  int threads = 0;     // 0: SLURM_CPUS_PER_TASK, else the processors this process may use
+  int threads = 0;     // 0: OMP_NUM_THREADS, SLURM_CPUS_PER_TASK, else the processors this process may use
   std::uint64_t seed = 42;
   std::string shard = "1/1";
   bool resume = false;

@@ -210,7 +210,10 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
     note_size(*low_level);
     out.notes.push_back(fmt::format("scored: {} x {} + {} x {}", options.blend, recon.path(), 1 - options.blend, low_level->path()));
   }
-  if (!joined.missing.empty()) out.notes.push_back(fmt::format("{} images missing on one side, left out: {}", joined.missing.size(), fmt::join(joined.missing, ", ")));
+  if (!joined.missing.empty()) {
+    const std::vector<std::string> first(joined.missing.begin(), joined.missing.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(10, joined.missing.size())));
+    out.notes.push_back(fmt::format("{} images missing on one side, left out: {}{}", joined.missing.size(), fmt::join(first, ", "), joined.missing.size() > first.size() ? ", ..." : ""));
+  }
   const auto wants = [&](const std::string& name) {
     return options.metrics.empty() || std::find(options.metrics.begin(), options.metrics.end(), name) != options.metrics.end();
   };

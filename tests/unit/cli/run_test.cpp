@@ -70,6 +70,7 @@ TEST(Run, WriteOptionsFollowTheCommonOnes) {
 
 TEST(Run, ThreadsComeFromTheOptionThenFromSlurm) {
   Case c("a");
+  ::unsetenv("OMP_NUM_THREADS");  // CTest may set it
   ::setenv("SLURM_CPUS_PER_TASK", "5", 1);
   EXPECT_EQ(cli::Run("t", "v", c.common, &c.described).threads(), 5);
   c.common.threads = 3;

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# One stage: goes on where an interrupted call stopped, and replaces an output that is out of date.
+#     pipelines/step.sh OUTPUT COMMAND...
+out=$1
+shift
+if [ -e "$out.partial" ]; then
+  "$@" --resume && exit 0
+  status=$?
+  case $status in 64 | 73) ;; *) exit $status ;; esac  # begun with other options or inputs: start anew
+  rm -rf "$out.partial"
+fi
+if [ -e "$out" ]; then exec "$@" --overwrite; fi
+exec "$@"
