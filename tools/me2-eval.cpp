@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/tool.h"
+#include "eval_compare.h"
 #include "eval_rerun.h"
 #include "nn/device.h"
 #include "eval_report.h"
@@ -191,5 +192,6 @@ ME2_TOOL("me2-eval", "Score reconstructions, captions and embeddings",
           cli::verb("retrieval", "find the image of a brain embedding, and the brain embedding of an image", retrieval),
           cli::verb("rsa", "representational similarity of features with measured brains", rsa),
           cli::verb("report", "one self-contained HTML page: pictures, scores, figures, provenance", report_page),
+          cli::verb("compare", "two or more runs: differences with intervals and tests", compare),
           cli::verb("rerun", "replay what a result came from, and say what differs", rerun)})
 }  // namespace me2
