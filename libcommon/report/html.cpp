@@ -15,7 +15,7 @@ constexpr const char* kStyle = R"css(
 :root{color-scheme:light dark;--line:color-mix(in srgb,currentColor 18%,transparent);--soft:color-mix(in srgb,currentColor 6%,transparent)}
 *{box-sizing:border-box}body{font:15px/1.5 system-ui,sans-serif;max-width:1200px;margin:0 auto;padding:1rem}
 h1{font-size:1.6rem;margin:.2em 0}h2{font-size:1.2rem;margin:1.6em 0 .5em;border-bottom:1px solid var(--line)}
-.note{border-left:4px solid #c0842b;padding:.3em .8em;background:var(--soft);margin:.5em 0}
+.note{border-left:4px solid #c0842b;padding:.3em .8em;background:var(--soft);margin:.5em 0;overflow-wrap:anywhere;font-size:.85rem}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top}
 td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(260px,1fr));gap:.8rem}
@@ -119,8 +119,12 @@ std::string render_page(const ReportPage& page) {
   std::string out = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">"
                     "<title>" + escape(page.title) + "</title><style>" + kStyle + "</style></head><body>\n";
   out += "<h1>" + escape(page.title) + "</h1>\n<p>" + escape(page.setting) + "</p>\n";
-  for (const auto& note : page.notes) out += "<p class=\"note\">" + escape(note) + "</p>\n";
   out += "<h2>Scores</h2>\n" + score_table(page);
+  if (!page.notes.empty()) {  // what a reader of the numbers must know, out of the way of a reader of the pictures
+    out += fmt::format("<details{}><summary>{} notes on these scores</summary>", page.notes.size() <= 3 ? " open" : "", page.notes.size());
+    for (const auto& note : page.notes) out += "<p class=\"note\">" + escape(note) + "</p>\n";
+    out += "</details>\n";
+  }
   out += extremes(page);
   if (!page.retrieval.empty()) {
     out += "<h2>Retrieval</h2>\n<p class=\"small\">Left: what the person saw. Right of it: the images whose embeddings lie closest to the brain's, best first; the right one is framed.</p>\n";
