@@ -1,7 +1,9 @@
 #include "weights/safetensors.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
+#include <string_view>
 
 #include <ATen/ATen.h>
 
@@ -113,6 +115,93 @@ class HeaderReader : public nlohmann::json_sax<Json> {
   int depth_ = 0;
 };
 
+// The header as every writer makes it, in one pass without a JSON library: several times as fast, and opening is all header.
+// False for anything out of the ordinary (escapes, other keys, malformed text): HeaderReader then reads it, or says what is wrong.
+class PlainHeader {
+ public:
+  PlainHeader(const char* begin, const char* end) : at_(begin), end_(end) {}
+  bool read(std::map<std::string, Record>& records) {
+    if (!take('{')) return false;
+    for (bool first = true; !take('}'); first = false) {
+      std::string_view name;
+      if ((!first && !take(',')) || !text(name) || name.size() > kMaxName || !take(':')) return false;
+      if (name == "__metadata__") {
+        if (metadata_ || !texts()) return false;
+        metadata_ = true;
+        continue;
+      }
+      const auto it = records.emplace_hint(records.end(), name, Record{});
+      if (++tensors_ != records.size() || tensors_ > kMaxTensors || !record(it->second)) return false;
+    }
+    space();
+    return at_ == end_;
+  }
+
+ private:
+  void space() {
+    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\t' || *at_ == '\r')) ++at_;
+  }
+  bool take(char c) {
+    space();
+    if (at_ == end_ || *at_ != c) return false;
+    ++at_;
+    return true;
+  }
+  bool text(std::string_view& out) {
+    if (!take('"')) return false;
+    const char* from = at_;
+    while (at_ < end_ && *at_ != '"') {
+      if (*at_ == '\\' || static_cast<unsigned char>(*at_) < 0x20 || static_cast<unsigned char>(*at_) >= 0x80) return false;
+      ++at_;
+    }
+    if (at_ == end_) return false;
+    out = {from, static_cast<std::size_t>(at_ - from)};
+    ++at_;
+    return true;
+  }
+  bool texts() {  // {"key": "value", ...}
+    if (!take('{')) return false;
+    std::string_view ignored;
+    for (bool first = true; !take('}'); first = false)
+      if ((!first && !take(',')) || !text(ignored) || !take(':') || !text(ignored)) return false;
+    return true;
+  }
+  bool numbers(std::vector<std::uint64_t>& out) {
+    if (!out.empty() || !take('[')) return false;
+    for (bool first = true; !take(']'); first = false) {
+      if (!first && !take(',')) return false;
+      space();
+      std::uint64_t value = 0;
+      const auto [stop, status] = std::from_chars(at_, end_, value);
+      if (status != std::errc() || out.size() >= kMaxAxes || (*at_ == '0' && stop - at_ > 1)) return false;
+      at_ = stop;
+      out.push_back(value);
+    }
+    return true;
+  }
+  bool record(Record& r) {
+    if (!take('{')) return false;
+    for (int field = 0; field < 3; ++field) {
+      std::string_view key, dtype;
+      if ((field && !take(',')) || !text(key) || !take(':')) return false;
+      if (key == "dtype") {
+        if (!r.dtype.empty() || !text(dtype)) return false;
+        r.dtype = dtype;
+      } else if (key == "shape") {
+        if (r.has_shape || !numbers(r.shape)) return false;
+        r.has_shape = true;
+      } else if (key != "data_offsets" || !numbers(r.offsets)) {
+        return false;
+      }
+    }
+    return take('}') && !r.dtype.empty() && r.has_shape && r.offsets.size() == 2;
+  }
+  const char* at_;
+  const char* end_;
+  std::size_t tensors_ = 0;
+  bool metadata_ = false;
+};
+
 }  // namespace
 
 StateDict::Entries read_safetensors(const std::string& path) {
@@ -126,7 +215,10 @@ StateDict::Entries read_safetensors(const std::string& path) {
   const char* text = reinterpret_cast<const char*>(bytes.data()) + 8;
   if (header_size < 2 || text[0] != '{') throw data_error("{}: header does not begin with {{", path);
   HeaderReader reader(path);
-  Json::sax_parse(text, text + header_size, &reader);
+  if (!PlainHeader(text, text + header_size).read(reader.records)) {
+    reader.records.clear();
+    Json::sax_parse(text, text + header_size, &reader);
+  }
   const auto data = bytes.subspan(8 + header_size);
 
   std::vector<std::tuple<std::uint64_t, std::uint64_t, const std::string*>> spans;
