@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "cli/tool.h"
 #include "eval_compare.h"
+#include "eval_preference.h"
 #include "eval_rerun.h"
 #include "nn/device.h"
 #include "eval_report.h"
@@ -193,5 +194,7 @@ ME2_TOOL("me2-eval", "Score reconstructions, captions and embeddings",
           cli::verb("rsa", "representational similarity of features with measured brains", rsa),
           cli::verb("report", "one self-contained HTML page: pictures, scores, figures, provenance", report_page),
           cli::verb("compare", "two or more runs: differences with intervals and tests", compare),
+          cli::verb("preference", "a survey page: which of two pictures is more like the one seen", preference),
+          cli::verb("preference-score", "what the answers to a survey say", preference_score),
           cli::verb("rerun", "replay what a result came from, and say what differs", rerun)})
 }  // namespace me2

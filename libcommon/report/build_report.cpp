@@ -13,21 +13,11 @@
 #include "report/image_set.h"
 #include "report/paper.h"
 #include "report/svg.h"
-#include "store/image_file.h"
 #include "store/stage.h"
 #include "store/table.h"
 
 namespace me2::report {
 namespace {
-
-std::string picture(const at::Tensor& image, std::int64_t limit) {  // f32 [3, H, W] in [0, 1]
-  const auto bytes = (image * 255).round().clamp(0, 255).to(at::kByte).contiguous();
-  store::Image picture{bytes.size(1), bytes.size(2), {bytes.const_data_ptr<std::uint8_t>(), bytes.const_data_ptr<std::uint8_t>() + bytes.numel()}};
-  const auto longest = std::max(picture.height, picture.width);
-  if (longest <= 96) return data_uri("image/png", store::encode_png(picture));
-  if (longest > limit) picture = store::resize_image(picture, std::max<std::int64_t>(1, picture.height * limit / longest), std::max<std::int64_t>(1, picture.width * limit / longest));
-  return data_uri("image/jpeg", store::encode_jpeg(picture));
-}
 
 // Where each key of a set is, under its first name and its second.
 std::map<std::string, std::int64_t> index_of(const ImageSet& set) {
@@ -124,7 +114,7 @@ void add_cards(ReportPage& page, const ReportInputs& in) {
         }
         row = found->second;
       }
-      card.pictures.push_back({pictures.label, picture(pictures.set.read({row})[0], in.thumbnail)});
+      card.pictures.push_back({pictures.label, picture_uri(pictures.set.read({row})[0], in.thumbnail)});
     }
     if (const auto it = captions.find(card.id); it != captions.end() && !it->second.empty()) card.caption = it->second.front();
     if (const auto it = references.find(card.id); it != references.end() && !it->second.empty()) card.reference = it->second.front();
@@ -165,7 +155,7 @@ ReportPage build_report(const ReportInputs& in) {
       picture_of = [set = ImageSet::open(in.truth), limit = in.thumbnail](std::int32_t id) {
         const auto index = index_of(set);
         const auto it = index.find(std::to_string(id));
-        return it == index.end() ? std::string() : picture(set.read({it->second})[0], limit);
+        return it == index.end() ? std::string() : picture_uri(set.read({it->second})[0], limit);
       };
     add_embeddings(page, in, picture_of);
   }

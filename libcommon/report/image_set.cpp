@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "report/html.h"
 #include "store/image_file.h"
 #include "store/npy.h"
 #include "store/zarr.h"
@@ -201,6 +202,15 @@ Joined join(const std::vector<Keys>& sets, bool allow_missing) {
   }
   if (out.ids.empty()) throw data_error("{} and {} have no image in common", sets[0].path, sets[1].path);
   return out;
+}
+
+std::string picture_uri(const at::Tensor& image, std::int64_t limit) {
+  const auto bytes = (image * 255).round().clamp(0, 255).to(at::kByte).contiguous();
+  store::Image picture{bytes.size(1), bytes.size(2), {bytes.const_data_ptr<std::uint8_t>(), bytes.const_data_ptr<std::uint8_t>() + bytes.numel()}};
+  const auto longest = std::max(picture.height, picture.width);
+  if (longest <= 96) return data_uri("image/png", store::encode_png(picture));
+  if (longest > limit) picture = store::resize_image(picture, std::max<std::int64_t>(1, picture.height * limit / longest), std::max<std::int64_t>(1, picture.width * limit / longest));
+  return data_uri("image/jpeg", store::encode_jpeg(picture));
 }
 
 }  // namespace me2::report

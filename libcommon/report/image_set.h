@@ -32,6 +32,9 @@ class ImageSet {
   std::function<at::Tensor(const std::vector<std::int64_t>&)> read_;
 };
 
+// A picture for a page, from float [3, H, W] in [0, 1]: PNG up to 96 pixels a side, else JPEG of at most `limit` pixels a side.
+std::string picture_uri(const at::Tensor& image, std::int64_t limit);
+
 struct Joined {
   std::vector<std::string> ids;                  // of the common images
   std::vector<std::vector<std::int64_t>> rows;   // per set, one row per id
