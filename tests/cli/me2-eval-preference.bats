@@ -67,3 +67,15 @@ field() { sed -n "s/.*\"$1\": \([^,]*\),*$/\1/p" | head -1; }
   run -65 --separate-stderr me2-eval preference-score up.csv
   [[ "$stderr" == *"up.csv: line 3"* ]]
 }
+
+@test "preference: a browser asks every trial, and its CSV can be scored" {
+  command -v chromium-headless-shell > /dev/null || skip "chromium-headless-shell is not on this machine"
+  npy truth.npy 4 16 16 1; npy a.npy 4 16 16 2
+  me2-eval preference a.npy page.html --truth truth.npy --checks 2
+  # The page itself, and a rater who always chooses the side of the run.
+  sed 's#</body>#<script>document.getElementById("rater").value="ann";document.getElementById("form").requestSubmit();for(const t of s.trials)document.getElementById(t.run).click();document.title="answers:"+document.getElementById("text").value.replace(/\\n/g,"|")</script></body>#' page.html > drive.html
+  chromium-headless-shell --no-sandbox --disable-gpu --dump-dom "file://$PWD/drive.html" 2> /dev/null > dom.html
+  sed -n 's#.*<title>answers:\(.*\)</title>.*#\1#p' dom.html | tr '|' '\n' > ann.csv
+  run -0 me2-eval preference-score ann.csv
+  assert_regex "$output" 'preference_random +1.0000 .*4 of 4 answers'
+}
