@@ -14,6 +14,11 @@ const EnumNames<models::TrialSplit>& enum_names() {
       {models::TrialSplit::train, "train"}, {models::TrialSplit::test, "test"}, {models::TrialSplit::all, "all"}};
   return names;
 }
+template <>
+const EnumNames<models::Average>& enum_names() {
+  static const EnumNames<models::Average> names{{models::Average::repeats, "repeats"}, {models::Average::none, "none"}};
+  return names;
+}
 
 namespace {
 
@@ -24,13 +29,16 @@ struct ApplyOptions {
   std::string subject;
   std::optional<std::int64_t> ridge;
   models::TrialSplit split = models::TrialSplit::all;
+  std::optional<models::Average> average;
   void describe(Describe& d) {
     d.positional("SUBJECT", subject_store, "subject store; reads betas f4 [trial, voxel]");
-    d.positional("OUTPUT", output, "stage store; writes latent f4 [sample, hidden], one row for each trial");
+    d.positional("OUTPUT", output, "stage store; writes latent f4 [sample, hidden], or clip_tokens f4 [sample, token, feature] when the model is of fit --to tokens");
     d.required("--model", model, "model directory or official checkpoint");
     d.option("--subject", subject, "whose ridge to use, subjNN (default: as the store says); a checkpoint of one subject has only that one");
     d.option("--ridge", ridge, "position of the ridge in the checkpoint, from 0, instead of --subject");
     d.option("--split", split, "trials to keep; all: train and test, without those a store marks as unused");
+    d.option("--average", average, "repeats: one row for each stimulus, ascending, the outputs of its trials averaged as in me2-embed brain; none: one row for each trial "
+                                   "(default: none for latents, repeats for clip_tokens)");
   }
 };
 
@@ -38,11 +46,13 @@ void apply(const ApplyOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
   nn::open_device(run.options().device);
   const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
-  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, dtype});
+  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, o.average, dtype});
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
   if (run.dry_run()) {
-    run.plan().array("latent", "f4", {rows, spec.arrays[0].row_shape[0]}).memory("ridge", stage.weight_bytes());
+    store::Shape shape = spec.arrays[0].row_shape;
+    shape.insert(shape.begin(), rows);
+    run.plan().array(spec.arrays[0].name, "f4", shape).memory("ridge", stage.weight_bytes());
     return;
   }
   store::StageWriter out(o.output.path, spec, run.write_options());

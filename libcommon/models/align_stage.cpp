@@ -1,5 +1,7 @@
 #include "models/align_stage.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "base/error.h"
@@ -36,50 +38,78 @@ AlignStage::AlignStage(const std::string& path, const weights::StateDict& model,
     if (options.split == TrialSplit::all ? s >= 0 : s == (options.split == TrialSplit::test)) rows_.push_back(t);
   }
   if (rows_.empty()) throw data_error("{}: no trial is left of {} with --split {}", path, trials, name_of(options.split));
-  for (const auto t : rows_) stimulus_.push_back(stimulus[static_cast<std::size_t>(t)]);
-  columns_ = store::pick_rows(columns, rows_);
-
   std::string subject = options.subject;
   const Json attributes = group_.attributes();
   if (const auto known = attributes.find("subject"); subject.empty() && known != attributes.end() && known->is_string()) subject = known->get<std::string>();
   if (subject.empty() && !options.ridge) throw usage_error("--subject: {} does not say whose betas it holds; subjNN expected", path);
   const std::int64_t position = options.ridge ? *options.ridge : static_cast<std::int64_t>(ridge_position(model, subject));
-  const std::string name = fmt::format("ridge.linears.{}", position);
-  if (!model.has(name + ".weight")) throw usage_error("--ridge {}: {} holds no tensor {}.weight", position, model.path(), name);
-  const auto shape = model.shape(name + ".weight");
+  const bool mlp = model.has(fmt::format("ridge.mlps.{}.0.weight", position));
+  const std::string name = fmt::format("ridge.{}.{}", mlp ? "mlps" : "linears", position), first = name + (mlp ? ".0.weight" : ".weight");
+  if (!model.has(first)) throw usage_error("--ridge {}: {} holds no tensor {}", position, model.path(), first);
+  const auto shape = model.shape(first);
   if (shape.size() != 2 || shape[1] != voxels)
     throw data_error("{}: {} voxels; {} of {} ({}) expects {}", betas_.path(), voxels, name, model.path(), subject.empty() ? "by --ridge" : subject,
                      shape.size() == 2 ? shape[1] : 0);
   nn::Loader loader(model, options.dtype);
-  ridge_.emplace(nn::Scope(loader).sub(name), shape[1], shape[0]);
+  if (mlp) mlp_.emplace(nn::Scope(loader).sub(name), shape[1], shape[0]);
+  else ridge_.emplace(nn::Scope(loader).sub(name), shape[1], shape[0]);
+  for (const auto& made : loader.made()) weight_bytes_ += made.tensor.nbytes();
+
+  row_shape_ = {shape[0]};
+  if (const Json& config = model.config(); config.value("ridge_output", "") == "clip_tokens") {
+    const std::int64_t tokens = config.value("clip_seq_dim", 0), width = config.value("clip_emb_dim", 0);
+    row_shape_ = {tokens, width};
+    if (row_shape_[0] * row_shape_[1] != shape[0])
+      throw data_error("{}: config.json says clip_seq_dim {} and clip_emb_dim {}, tensor {} has {} rows", model.path(), row_shape_[0], row_shape_[1], first, shape[0]);
+  }
+  std::vector<std::int32_t> kept;
+  for (const auto t : rows_) kept.push_back(stimulus[static_cast<std::size_t>(t)]);
+  const Average average = options.average.value_or(row_shape_.size() == 2 ? Average::repeats : Average::none);
+  averaged_ = average_rows(kept, average);
+  columns_ = average_columns(store::pick_rows(columns, rows_), averaged_, average);
 }
 
 store::StageSpec AlignStage::spec() const {
   store::StageSpec spec;
-  spec.kind = "latent";
-  spec.stimulus = stimulus_;
-  spec.arrays = {{"latent", {ridge_->weight.size(0)}, store::DType::f4, {"hidden"}, "1", "shared-subject latent"}};
+  spec.kind = row_shape_.size() == 2 ? "clip_tokens" : "latent";
+  for (const auto& row : averaged_) spec.stimulus.push_back(row.stimulus);
+  if (row_shape_.size() == 2) spec.arrays = {{"clip_tokens", row_shape_, store::DType::f4, {"token", "feature"}, "1", "CLIP image tokens by ridge regression from voxels"}};
+  else spec.arrays = {{"latent", row_shape_, store::DType::f4, {"hidden"}, "1", "shared-subject latent"}};
   spec.build = [columns = columns_](store::Group& group) { store::write_columns(group, columns); };
   return spec;
 }
-
-std::uint64_t AlignStage::weight_bytes() const { return ridge_->weight.nbytes() + ridge_->bias.nbytes(); }
 
 void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
   const std::int64_t voxels = betas_.shape()[1];
   for (const auto& unit : out.todo())
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       const std::int64_t count = std::min(batch, unit.first + unit.count - first);
-      const at::Tensor x = at::empty({count, voxels}, at::kFloat);
-      for (std::int64_t i = 0; i < count;) {  // neighbouring trials in one read
+      std::vector<std::int64_t> trials;  // rows of the store, each once
+      std::vector<std::vector<std::int64_t>> where(static_cast<std::size_t>(count));
+      for (std::int64_t r = 0; r < count; ++r) {
+        const auto begin = static_cast<std::ptrdiff_t>(trials.size());
+        for (const auto t : averaged_[static_cast<std::size_t>(first + r)].trials) {
+          const auto row = rows_[static_cast<std::size_t>(t)];
+          const auto at = std::find(trials.begin() + begin, trials.end(), row);
+          where[static_cast<std::size_t>(r)].push_back(at - trials.begin());
+          if (at == trials.end()) trials.push_back(row);
+        }
+      }
+      const auto all = static_cast<std::int64_t>(trials.size());
+      const at::Tensor x = at::empty({all, voxels}, at::kFloat);
+      for (std::int64_t i = 0; i < all;) {  // neighbouring trials in one read
         std::int64_t n = 1;
-        const std::int64_t row = rows_[static_cast<std::size_t>(first + i)];
-        while (i + n < count && rows_[static_cast<std::size_t>(first + i + n)] == row + n) ++n;
-        betas_.read_rows(row, n, x.mutable_data_ptr<float>() + i * voxels);
+        while (i + n < all && trials[static_cast<std::size_t>(i + n)] == trials[static_cast<std::size_t>(i)] + n) ++n;
+        betas_.read_rows(trials[static_cast<std::size_t>(i)], n, x.mutable_data_ptr<float>() + i * voxels);
         i += n;
       }
-      const at::Tensor latent = nn::row_linear(x, *ridge_);
-      out.write("latent", {first, count}, latent.const_data_ptr<float>());
+      at::Tensor latent = mlp_ ? mlp_->rows(x) : nn::row_linear(x, *ridge_);
+      if (std::any_of(where.begin(), where.end(), [](const auto& w) { return w.size() > 1; })) {
+        std::vector<at::Tensor> means;
+        for (const auto& w : where) means.push_back(latent.index_select(0, at::tensor(w, at::kLong)).sum({0}) / static_cast<double>(w.size()));
+        latent = at::stack(means);
+      }
+      out.write(row_shape_.size() == 2 ? "clip_tokens" : "latent", {first, count}, latent.const_data_ptr<float>());
       done(count);
     }
 }

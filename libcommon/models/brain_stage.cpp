@@ -1,7 +1,6 @@
 #include "models/brain_stage.h"
 
 #include <algorithm>
-#include <map>
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
@@ -21,22 +20,6 @@ store::Array open_latents(const store::Group& group) {
 
 }  // namespace
 
-std::vector<AveragedRow> average_rows(const std::vector<std::int32_t>& stimulus, Average average) {
-  std::vector<AveragedRow> rows;
-  if (average == Average::none) {
-    for (std::size_t i = 0; i < stimulus.size(); ++i) rows.push_back({stimulus[i], {static_cast<std::int64_t>(i)}, 1});
-    return rows;
-  }
-  std::map<std::int32_t, std::vector<std::int64_t>> trials;
-  for (std::size_t i = 0; i < stimulus.size(); ++i) trials[stimulus[i]].push_back(static_cast<std::int64_t>(i));
-  for (auto& [id, which] : trials) {
-    const auto distinct = static_cast<std::int64_t>(which.size());
-    while (which.size() < 3) which.insert(which.begin(), which.front());
-    rows.push_back({id, std::move(which), distinct});
-  }
-  return rows;
-}
-
 BrainStage::BrainStage(const std::string& path, const weights::StateDict& model, const BrainOptions& options)
     : latents_(open_latents(store::Group::open(path))), options_(options) {
   const store::Group group = store::Group::open(path);
@@ -44,14 +27,7 @@ BrainStage::BrainStage(const std::string& path, const weights::StateDict& model,
   if (shape.empty()) throw data_error("{}: a single number; [sample, hidden] expected", latents_.path());
   const auto columns = store::read_columns(group, shape[0]);
   rows_ = average_rows(store::read_stimulus(group, shape[0]), options.average);
-  std::vector<std::int64_t> first;  // what a row carries along is its first trial's
-  for (const auto& row : rows_) first.push_back(row.trials.front());
-  columns_ = store::pick_rows(columns, first);
-  if (options.average == Average::repeats) {
-    std::erase_if(columns_, [](const auto& c) { return c.name == "repeat" || c.name == "session" || c.name == "run" || c.name == "trials"; });
-    columns_.push_back({"trials", {}});
-    for (const auto& row : rows_) columns_.back().values.push_back(static_cast<std::int32_t>(row.distinct));
-  }
+  columns_ = average_columns(columns, rows_, options.average);
 
   const weights::StateDict part = part_of(model, "backbone");
   nn::Loader loader(part, options.dtype, options.device);

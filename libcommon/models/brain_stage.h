@@ -4,13 +4,13 @@
 #include <optional>
 #include <string>
 
+#include "models/average.h"
 #include "models/backbone.h"
 #include "store/columns.h"
 #include "store/stage.h"
 
 namespace me2::models {
 
-enum class Average { repeats, none };
 enum class BrainHeads { all, clip };  // clip: the retrieval head alone
 
 struct BrainOptions {
@@ -19,15 +19,6 @@ struct BrainOptions {
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
 };
-
-// One output row: the trials whose outputs are averaged, in order. Fewer than three are filled up as the reference does at
-// inference: [a] -> a, a, a; [a, b] -> a, a, b. More than three are all taken.
-struct AveragedRow {
-  std::int32_t stimulus = 0;
-  std::vector<std::int64_t> trials;
-  std::int64_t distinct = 0;
-};
-std::vector<AveragedRow> average_rows(const std::vector<std::int32_t>& stimulus, Average average);  // repeats: stimuli ascending
 
 class BrainStage {
  public:

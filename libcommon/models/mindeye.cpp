@@ -16,10 +16,11 @@ MindEyeConfig MindEyeConfig::detect(nn::ParamSource& source) {
   MindEyeConfig c;
   const nn::Scope root(source);
   c.voxels = Ridge::detect_voxels(root.sub("ridge"));
+  c.mlp_map = Ridge::detect_mlp(root.sub("ridge"));
   c.with_backbone = root.has("backbone.backbone_linear.weight");
   c.with_prior = root.has("diffusion_prior.net.learned_query");
   if (c.with_backbone) c.backbone = BackboneConfig::detect(root.sub("backbone"));
-  else if (!c.voxels.empty()) c.backbone.hidden = root.shape("ridge.linears.0.weight").at(0);
+  else if (!c.voxels.empty()) c.backbone.hidden = Ridge::detect_hidden(root.sub("ridge"));
   if (c.with_prior) c.prior = DiffusionPriorConfig::detect(root.sub("diffusion_prior"));
   if (c.voxels.empty() && !c.with_backbone && !c.with_prior)
     throw data_error("a MindEye2 checkpoint expected (ridge.linears.0.weight, backbone.backbone_linear.weight or diffusion_prior.net.learned_query); none is there");
@@ -38,19 +39,19 @@ void MindEyeConfig::match_prior(std::int64_t depth, std::int64_t heads, std::int
 
 MindEye::MindEye(nn::ParamSource& source, const MindEyeConfig& c) : config(c) {
   const nn::Scope root(source);
-  if (!c.voxels.empty()) ridge.emplace(root.sub("ridge"), c.voxels, c.backbone.hidden);
+  if (!c.voxels.empty()) ridge.emplace(root.sub("ridge"), c.voxels, c.backbone.hidden, c.mlp_map);
   if (c.with_backbone) backbone.emplace(root.sub("backbone"), c.backbone);
   if (c.with_prior) diffusion_prior.emplace(root.sub("diffusion_prior"), c.prior);
 }
 
 std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject) {
-  constexpr std::string_view kStem = "ridge.linears.", kLeaf = ".weight";
   std::vector<std::int64_t> held;
-  for (const auto& name : dict.names())
-    if (name.starts_with(kStem) && name.ends_with(kLeaf)) {
-      const std::string digits = name.substr(kStem.size(), name.size() - kStem.size() - kLeaf.size());
-      if (is_small_number(digits)) held.push_back(std::stol(digits));
-    }
+  for (const auto& [stem, leaf] : {std::pair<std::string_view, std::string_view>{"ridge.linears.", ".weight"}, {"ridge.mlps.", ".0.weight"}})
+    for (const auto& name : dict.names())
+      if (name.starts_with(stem) && name.ends_with(leaf) && name.size() > stem.size() + leaf.size()) {
+        const std::string digits = name.substr(stem.size(), name.size() - stem.size() - leaf.size());
+        if (is_small_number(digits)) held.push_back(std::stol(digits));
+      }
   if (held.empty()) throw data_error("{}: no ridge (tensor ridge.linears.0.weight is missing)", dict.path());
   if (const auto& config = dict.config(); config.contains("subjects")) {
     const auto subjects = config["subjects"].get<std::vector<std::string>>();

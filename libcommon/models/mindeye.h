@@ -16,6 +16,7 @@ namespace me2::models {
 
 struct MindEyeConfig {
   std::vector<std::int64_t> voxels;  // one per subject, in the order of ridge.linears; empty: no ridge
+  bool mlp_map = false;              // ridge.mlps.<i> in the place of ridge.linears.<i>: see ridge.h
   BackboneConfig backbone;
   bool with_backbone = true;
   bool with_prior = true;

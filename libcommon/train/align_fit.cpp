@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/random.h"
+#include "models/ridge.h"
 #include "store/stage.h"
 #include "train/training_data.h"
 #include "weights/state_dict.h"
@@ -170,11 +171,13 @@ std::string fit_subject(const FitOptions& options, const std::string& provenance
   if (options.pretrained && !tokens) {
     const auto dict = weights::StateDict::open(options.pretrained->path);
     if (!dict.has("backbone.backbone_linear.weight")) throw data_error("{}: no backbone (tensor backbone.backbone_linear.weight is missing)", dict.path());
-    if (const auto shape = dict.shape("ridge.linears.0.weight"); shape.at(0) != hidden)
-      throw data_error("{}: its latent is {} wide, that of {} is {} wide: latents of another model", dict.path(), shape.at(0), options.targets.front().path, hidden);
+    nn::Loader shapes(dict);
+    if (const auto width = models::Ridge::detect_hidden(nn::Scope(shapes).sub("ridge")); width != hidden)
+      throw data_error("{}: its latent is {} wide, that of {} is {} wide: latents of another model", dict.path(), width, options.targets.front().path, hidden);
     for (const auto& name : dict.names())
       if (!name.starts_with("ridge.")) tensors[name] = dict.get(name);
     config = dict.config();
+    config.erase("subject_map");
   }
   tensors["ridge.linears.0.weight"] = fit.weight;
   tensors["ridge.linears.0.bias"] = fit.bias;

@@ -34,7 +34,7 @@ StepLoss mindeye_step(const models::MindEye& model, const Batch& batch, const Dr
   std::vector<at::Tensor> latents;
   for (std::size_t i = 0; i < batch.voxels.size(); ++i) {
     const at::Tensor voxels = mixing ? mixco(batch.voxels[i], mixes[i]) : batch.voxels[i];
-    latents.push_back((*model.ridge)(voxels, batch.subjects[i]));
+    latents.push_back((*model.ridge)(voxels, batch.subjects[i], draws.dropout));
   }
   const auto out = (*model.backbone)(at::cat(latents).unsqueeze(1), draws.dropout);
 

@@ -24,7 +24,7 @@ void TrainOptions::describe(Describe& d) {
   d.option("--no-prior", no_prior, "leave the diffusion prior out");
   d.option("--no-lowlevel", no_lowlevel, "leave the low-level head out");
   d.option("--no-clip", no_clip, "leave the contrastive (retrieval) head out");
-  d.option("--mlp-map", mlp, "a two-layer map per subject instead of the ridge (for comparison; the paper finds it worse)");
+  d.option("--mlp-map", mlp, "a two-layer map for each subject instead of the ridge: linear, layer norm, GELU, dropout .5, linear (as MindEye1 opens; the paper finds it worse)");
   d.option("--prior-scale", prior_scale, "weight of the prior's loss");
   d.option("--clip-scale", clip_scale, "weight of the contrastive loss");
   d.option("--blur-scale", blur_scale, "weight of the low-level loss");

@@ -26,6 +26,7 @@ Trainer::Trainer(const TrainOptions& options, const TrainContext& context) : opt
   if (!(options_.mixup_pct >= 0 && options_.mixup_pct <= 1)) throw usage_error("--mixup-pct: 0 to 1 expected, {} given", options_.mixup_pct);
   if (options_.ema < 0 || options_.ema >= 1) throw usage_error("--ema: 0 or a decay below 1 expected, {} given", options_.ema);
   if (options_.ema > 0 && options_.lora > 0) throw usage_error("--ema and --lora cannot be combined");
+  if (options_.mlp && options_.export_official) throw usage_error("--export-official: the reference has no two-layer subject map (--mlp-map)");
   settings_.prior_scale = options_.no_prior ? 0 : options_.prior_scale;
   settings_.clip_scale = options_.no_clip ? 0 : options_.clip_scale;
   settings_.blur_scale = options_.no_lowlevel ? 0 : options_.blur_scale;
@@ -111,15 +112,20 @@ void Trainer::build_model() {
       config_.prior = found.prior;
     }
     for (std::size_t i = 0; i < subjects_.size(); ++i) {
-      const auto to = fmt::format("ridge.linears.{}.", i);
-      if (options_.ridge == RidgeStart::keep)
-        ridges[to] = fmt::format("ridge.linears.{}.", models::ridge_position(dict, subjects_[i].name()));
-      else
+      const char* kind = options_.mlp ? "mlps" : "linears";
+      const auto to = fmt::format("ridge.{}.{}.", kind, i);
+      if (options_.ridge == RidgeStart::keep) {
+        if (found.mlp_map != options_.mlp)
+          throw usage_error("--ridge keep: {} has {} maps: train {} --mlp-map", dict.path(), found.mlp_map ? "two-layer" : "linear", found.mlp_map ? "with" : "without");
+        ridges[to] = fmt::format("ridge.{}.{}.", kind, models::ridge_position(dict, subjects_[i].name()));
+      } else {
         ridges[to] = to;
+      }
     }
   }
   config_.voxels.clear();
   for (const auto& subject : subjects_) config_.voxels.push_back(subject.voxels());
+  config_.mlp_map = options_.mlp;
   config_.with_prior = settings_.prior_scale > 0;
   config_.backbone.clip = settings_.clip_scale > 0;
   config_.backbone.dropout = options_.dropout;

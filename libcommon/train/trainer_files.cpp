@@ -54,6 +54,7 @@ Json Trainer::config_json() const {
   config["hidden_dim"] = config_.backbone.hidden;
   config["n_blocks"] = config_.backbone.blocks;
   config["seq_len"] = config_.backbone.seq_len;
+  if (config_.mlp_map) config["subject_map"] = "mlp";  // a note: the tensors' names say it
   config["clip_emb_dim"] = config_.backbone.width;
   config["clip_seq_dim"] = config_.backbone.tokens;
   config["clip_scale"] = settings_.clip_scale;

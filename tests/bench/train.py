@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Ridge fit and training step against their peers: same threads, median of several runs, as a table.
 
-    train.py BUILD_DIR [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5]
+    train.py BUILD_DIR [ridge] [step] [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5] [--large]
 
 Needs numpy, scikit-learn, himalaya, zarr and torch beside a build of this project. The peers of the ridge fit choose one of the same ten
 penalties by leave-one-out (scikit-learn: RidgeCV; himalaya: RidgeCV with 5 folds, its default solver) from arrays in memory; ours is the whole
 command `me2-align fit`, reading both stores and writing the model, so start-up and files count against us. "bare Cholesky" is one
 penalty, dual form, nothing chosen.
+
+The training step is the reference's: ridge, backbone, 30 x prior + contrastive loss (BiMixCo, then SoftCLIP), AdamW, OneCycle, batch 24, targets
+cached in memory on both sides, float32. Ours is the median of the rates that `me2-embed train` prints for its epochs after the first. Sizes: tiny
+(hidden 64, 16 tokens of 104), and with --large hidden 1024 with 256 tokens of 1664 (needs about 20 GB).
 """
 import argparse
 import json
@@ -19,6 +23,8 @@ import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("build")
+parser.add_argument("parts", nargs="*", default=["ridge", "step"])
+parser.add_argument("--large", action="store_true")
 for name, default in (("threads", 2), ("trials", 750), ("voxels", 15724), ("targets", 4096), ("runs", 5)):
     parser.add_argument("--" + name, type=int, default=default)
 args = parser.parse_args()
@@ -84,8 +90,75 @@ def ridge():
     shutil.rmtree(folder)
     print(f"ridge fit, {n} trials x {p} voxels -> {t} targets, 10 penalties, {args.threads} threads")
     for name, seconds in rows:
-        print(f"  {seconds:8.2f} s  {rows[0][1] and seconds / rows[0][1]:6.2f}x  {name}", flush=True)
+        print(f"  {seconds:8.2f} s  {seconds / rows[0][1]:6.2f}x  {name}", flush=True)
     print(json.dumps({"ridge": dict(rows)}))
 
 
-ridge()
+def peer_steps(x, y, hidden, depth, steps, batch, mixing):
+    """Seconds of each of the reference's steps with targets cached."""
+    import torch.nn.functional as F
+    from networks import Backbone, Prior
+    tokens, width = y.shape[1:]
+    ridge, backbone, prior = torch.nn.Linear(x.shape[1], hidden), Backbone(hidden, tokens, width), Prior(width, depth, width // 52, 52, tokens)
+    modules = torch.nn.ModuleList([ridge, backbone, prior])
+    optimizer = torch.optim.AdamW(modules.parameters(), lr=3e-4, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-4, total_steps=steps + 1)
+    bar = torch.cumprod(1 - torch.linspace(1e-4, .02, 100), 0)
+    times = []
+    for step in range(steps):
+        pick = torch.randint(len(x), (batch,))
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        voxels, target = x[pick], y[pick]
+        if mixing:
+            perm, betas = torch.randperm(batch), torch.distributions.Beta(.15, .15).sample([batch])
+            betas = torch.where(torch.rand(batch) <= .5, betas, torch.ones(batch))
+            voxels = voxels * betas[:, None] + voxels[perm] * (1 - betas[:, None])
+        brain, clip = backbone(ridge(voxels)[:, None])
+        t, noise = torch.randint(100, (batch,)), torch.randn_like(target)
+        scaled = target * width ** .5
+        a = bar[t].view(-1, 1, 1)
+        predicted = prior(a.sqrt() * scaled + (1 - a).sqrt() * noise, t, brain)
+        loss = 30 * F.mse_loss(predicted, scaled)
+        p, q = F.normalize(clip.flatten(1), dim=-1), F.normalize(target.flatten(1), dim=-1)
+        if mixing:
+            logits = p @ q.T / .006
+            probs = torch.diag(betas)
+            probs[torch.arange(batch), perm] += 1 - betas
+            loss = loss + (-(logits.log_softmax(-1) * probs).sum(-1).mean() - (logits.T.log_softmax(-1) * probs.T).sum(-1).mean()) / 2
+        else:
+            own, logits = (q @ q.T / .004).softmax(-1), p @ q.T / .004
+            loss = loss - ((logits.log_softmax(-1) * own).sum(-1).mean() + (logits.T.log_softmax(-1) * own).sum(-1).mean()) / 2
+        loss.item()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def step(name, trials, voxels, hidden, tokens, width, depth, steps_per_epoch, epochs, batch=24):
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((trials, voxels), dtype=np.float32), rng.standard_normal((trials, tokens, width), dtype=np.float32)
+    folder = tempfile.mkdtemp()
+    stimulus = np.arange(trials, dtype=np.int32)
+    store(folder + "/s.zarr", {"subject": "s"}, betas=x, stimulus=stimulus, session=np.ones(trials, np.int16), split=np.zeros(trials, np.int8))
+    store(folder + "/t.zarr", {"kind": "targets"}, clip_tokens=y, stimulus=stimulus)
+    said = subprocess.run([args.build + "/bin/me2-embed", "train", folder + "/t.zarr", folder + "/m", "--subjects", folder + "/s.zarr", "--no-lowlevel", "--hidden", str(hidden),
+                           "--prior-depth", str(depth), "--epochs", str(epochs), "--samples-per-epoch", str(batch * steps_per_epoch), "--batch-size", str(batch),
+                           "--checkpoint-interval", "1000", "--evaluate-interval", "0", "--threads", str(args.threads), "--log-format", "json"],
+                          check=True, capture_output=True, text=True).stderr
+    shutil.rmtree(folder)
+    rates = [event["samples_per_second"] for event in map(json.loads, said.splitlines()) if event.get("event") == "epoch"]
+    ours = batch / statistics.median(rates[1:])
+    tx, ty = torch.from_numpy(x), torch.from_numpy(y)
+    peer = statistics.median([statistics.median(peer_steps(tx, ty, hidden, depth, max(3, steps_per_epoch), batch, mixing)[1:]) for mixing in (True, False)])
+    print(f"training step, {name}, batch {batch}, {args.threads} threads: ours {ours * 1e3:.1f} ms, PyTorch {peer * 1e3:.1f} ms, {peer / ours:.2f}x", flush=True)
+
+
+if "ridge" in args.parts:
+    ridge()
+if "step" in args.parts:
+    step("tiny (hidden 64, 16 x 104)", 240, 500, 64, 16, 104, 2, 20, 12)
+    if args.large:
+        step("hidden 1024, 256 x 1664", 72, 15724, 1024, 256, 1664, 6, 2, 3)

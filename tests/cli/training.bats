@@ -78,3 +78,20 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   me2-align apply w/b.zarr b.zarr --model m --split test -q; me2-embed brain b.zarr tokens.zarr --model m -q
   run -0 python3 -c "import json,sys; r=json.load(open('report.json')); sys.exit(not (r['images_shared'] == 100 and r['form'] == 'primal' and r['leave_one_out_r2'] > .5))"
 }
+@test "train: a two-layer subject map in the place of the ridge, through the inference tools" {
+  train w/targets.zarr m --subjects w/a.zarr --subjects w/b.zarr --mlp-map --epochs 3 --no-lowlevel -q
+  for n in 1 8; do me2-align apply w/b.zarr latent$n.zarr --model m --split test --batch-size $n -q; done
+  me2-test-store same -q latent1.zarr latent8.zarr
+  me2-embed brain latent1.zarr tokens.zarr --model m -q
+  run -64 --separate-stderr train w/targets.zarr n --subjects w/a.zarr --mlp-map --export-official n.pth --no-lowlevel; assert_one_line_of_error
+}
+@test "fit --to tokens: apply gives image tokens, repeats averaged, that find their images without any network" {
+  me2-align fit w/a.zarr m --to tokens --from-tokens w/targets.zarr -q
+  me2-align apply w/a.zarr tokens.zarr --model m --split test -q
+  run -0 me2-preprocess show tokens.zarr; assert_output --regexp 'clip_tokens.*20.*4.*12'; assert_output --partial trials
+  me2-align apply w/a.zarr each.zarr --model m --split test --average none -q
+  run -0 me2-preprocess show each.zarr; assert_output --regexp 'clip_tokens.*60.*4.*12'
+  me2-align apply w/a.zarr small.zarr --model m --split test --batch-size 1 -q
+  me2-test-store same -q tokens.zarr small.zarr
+  run -0 me2-eval retrieval tokens.zarr --truth w/targets.zarr --allow-missing --ways 20 --draws 1 -q --json; echo "$output" >&3
+}

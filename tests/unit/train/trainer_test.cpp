@@ -1,11 +1,13 @@
 #include "train/trainer.h"
 
 #include <fstream>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/signals.h"
 #include "base/temp.h"
+#include "models/align_stage.h"
 #include "nn/device.h"
 #include "support/golden.h"
 #include "support/made_stores.h"
@@ -46,6 +48,21 @@ struct Training : testing::Test {
   static std::string trained(const TrainOptions& o, const TrainContext& c = context()) {
     Trainer(o, c).run();
     return read_file(o.model.path + "/model.safetensors");
+  }
+  static std::vector<double> loss_column(const std::string& model, const std::string& column = "loss") {
+    std::istringstream lines(read_file(model + "/curves.csv"));
+    std::string line, cell;
+    std::getline(lines, line);
+    std::istringstream head(line);
+    std::size_t at = 0;
+    while (std::getline(head, cell, ',') && cell != column) ++at;
+    std::vector<double> out;
+    while (std::getline(lines, line)) {
+      std::istringstream row(line);
+      for (std::size_t i = 0; i <= at; ++i) std::getline(row, cell, ',');
+      out.push_back(std::stod(cell));
+    }
+    return out;
   }
   void expect_error(const TrainOptions& o, const std::string& text, const TrainContext& c = context()) {
     try {
@@ -189,14 +206,77 @@ TEST_F(Training, MixedPrecisionLearnsToo) {
     o.epochs = 12;
     auto c = context();
     c.dtype = dtype;
-    const Json first_and_last = [&] {
-      Trainer(o, c).run();
-      return Json();
-    }();
-    const auto csv = read_file(o.model.path + "/curves.csv");
-    EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 13);
+    const Json last = parse_json(Trainer(o, c).run(), "row");
+    const auto rows = loss_column(o.model.path);
+    ASSERT_EQ(rows.size(), 12u);
+    EXPECT_LT(rows[11], 0.8 * rows[3]) << dtype;  // epochs 3 and 11 are both SoftCLIP: the same function but for its temperature
+    EXPECT_GT(last.at("test_image_retrieval").get<double>(), 0.25) << dtype;  // chance is 0.05
     EXPECT_EQ(weights::StateDict::open(o.model.path).dtype("backbone.backbone_linear.weight"), at::kFloat);
   }
+}
+
+TEST_F(Training, ATwoLayerMapIsTrainedSavedRecognisedAndApplied) {
+  auto o = tiny("mlp", {"a", "b"});
+  o.mlp = true;
+  o.epochs = 40;
+  o.prior_scale = 1;
+  const Json last = parse_json(Trainer(o, context()).run(), "row");
+  EXPECT_GT(last.at("test_image_retrieval").get<double>(), 0.25);  // chance is 0.05
+  const auto model = weights::StateDict::open(at("mlp"));
+  EXPECT_FALSE(model.has_prefix("ridge.linears."));
+  EXPECT_EQ(model.shape("ridge.mlps.1.0.weight"), (std::vector<std::int64_t>{16, 25}));
+  EXPECT_EQ(model.shape("ridge.mlps.1.4.weight"), (std::vector<std::int64_t>{16, 16}));
+  const models::AlignStage stage(at("b.zarr"), model, {});  // finds b by config.json's subjects, the map by its names
+  EXPECT_EQ(stage.spec().arrays[0].row_shape, (store::Shape{16}));
+  nn::Loader loader(model);
+  const auto config = models::MindEyeConfig::detect(loader);
+  EXPECT_TRUE(config.mlp_map);
+  EXPECT_EQ(config.voxels, (std::vector<std::int64_t>{30, 25}));
+  const models::MindEye loaded(loader, config);
+  loader.finish();
+  // By hand, from the definition: linear, layer norm, GELU, linear; no dropout at inference, half of the hidden numbers dropped in training.
+  const at::Tensor x = at::randn({3, 25}, test::made_generator(9));
+  const auto w = [&](const char* name) { return model.get(std::string("ridge.mlps.1.") + name); };
+  const at::Tensor inner = x.mm(w("0.weight").t()) + w("0.bias");
+  const at::Tensor normed = (inner - inner.mean(1, true)) / (inner.var(1, false, true) + 1e-5).sqrt() * w("1.weight") + w("1.bias");
+  const at::Tensor gelu = 0.5 * normed * (1 + (normed / std::sqrt(2.0)).erf());
+  const at::Tensor want = gelu.mm(w("4.weight").t()) + w("4.bias");
+  EXPECT_TRUE(at::allclose((*loaded.ridge)(x, 1), want, 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(loaded.ridge->mlps[1].rows(x), want, 1e-4, 1e-5));
+  const nn::Training training{test::made_generator(1)};
+  EXPECT_FALSE(at::allclose((*loaded.ridge)(x, 1, &training), want, 1e-2, 1e-2));
+
+  auto fine = tiny("fine", {"b"});
+  fine.pretrained = ModelPath{at("mlp")};
+  fine.ridge = RidgeStart::keep;
+  expect_error(fine, "train with --mlp-map");
+  fine.mlp = true;
+  EXPECT_TRUE(Trainer(fine, context()).weights().at("ridge.mlps.0.4.weight").equal(w("4.weight")));
+  fine.model.path = at("other");
+  fine.export_official = at("last.pth");
+  expect_error(fine, "--export-official");
+}
+
+TEST_F(Training, AFreshLinearRidgeStartsFromATwoLayerModelAndTheOtherWayRound) {
+  auto pre = tiny("pre");
+  pre.mlp = true;
+  trained(pre);
+  auto o = tiny("linear");
+  o.pretrained = ModelPath{at("pre")};
+  const auto start = Trainer(o, context()).weights();
+  EXPECT_TRUE(start.contains("ridge.linears.0.weight"));
+  EXPECT_FALSE(start.contains("ridge.mlps.0.0.weight"));
+}
+
+TEST_F(Training, TheLinearScheduleRisesFromAThirdToTheLargestRateAndLearns) {
+  auto o = tiny("linear");
+  o.schedule = Schedule::linear;
+  o.epochs = 12;
+  trained(o);
+  const auto rates = loss_column(o.model.path, "lr"), losses = loss_column(o.model.path);
+  for (std::size_t i = 0; i < rates.size(); ++i)  // of the next step: PyTorch's LinearLR with its defaults, as the reference calls it
+    EXPECT_NEAR(rates[i], 3e-3 * (1. / 3 + 2. / 3 * static_cast<double>(i + 1) / 12), 1e-9) << i;
+  EXPECT_LT(losses[11], 0.8 * losses[3]);  // both SoftCLIP
 }
 
 TEST_F(Training, AccumulatedBatchesEqualNothingElse) {  // two half batches: other contrastive negatives, the same number of steps
@@ -279,6 +359,78 @@ TEST_F(Training, OrderNeverRepeatsAnImageInABatch) {
   EXPECT_EQ(order, epoch_order(trials, 12, 40, Repeated::defer, 1, 0));
   EXPECT_NE(order, epoch_order(trials, 12, 40, Repeated::defer, 1, 1));
   EXPECT_NE(order, epoch_order(trials, 12, 40, Repeated::defer, 2, 0));
+}
+
+TEST_F(Training, SkippedBatchesAreThoseThatHoldAnImageTwice) {
+  // 100 training images, the first 30 of them shown twice: few batches of 12 hold no pair by chance.
+  auto group = store::Group::create(at("twice.zarr"));
+  const at::Tensor stimulus = at::cat({at::arange(20, 120), at::arange(20, 50)}).to(at::kInt);
+  const auto n = stimulus.size(0);
+  test::put<float>(group, "betas", at::randn({n, 5}, test::made_generator(4)), {"trial", "voxel"});
+  test::put<std::int32_t>(group, "stimulus", stimulus, {"trial"});
+  test::put<std::int16_t>(group, "session", at::ones({n}, at::kShort), {"trial"});
+  test::put<std::int8_t>(group, "split", at::zeros({n}, at::kChar), {"trial"});
+  const SubjectTrials trials(at("twice.zarr"), "", {});
+  const auto repeats = [&](const std::vector<std::int64_t>& order) {
+    int found = 0;
+    for (std::size_t b = 0; b < order.size() / 12; ++b) {
+      std::set<std::int32_t> images;
+      for (std::size_t i = 0; i < 12; ++i) images.insert(trials.stimulus()[order[b * 12 + i]]);
+      found += images.size() < 12;
+    }
+    return found;
+  };
+  const auto skip = epoch_order(trials, 30, 12, Repeated::skip, 1, 0), allow = epoch_order(trials, 30, 12, Repeated::allow, 1, 0);
+  EXPECT_EQ(skip.size(), 360u);
+  EXPECT_EQ(repeats(skip), 0);
+  EXPECT_GT(repeats(allow), 0);
+  // Both walk the same stream of trials, so what skip kept are just the batches of allow without a pair, in their order.
+  std::size_t next = 0;
+  for (std::size_t b = 0; b < allow.size() / 12; ++b) {
+    const std::vector<std::int64_t> batch(allow.begin() + static_cast<std::ptrdiff_t>(12 * b), allow.begin() + static_cast<std::ptrdiff_t>(12 * b + 12));
+    if (repeats(batch)) continue;
+    EXPECT_TRUE(std::equal(batch.begin(), batch.end(), skip.begin() + static_cast<std::ptrdiff_t>(12 * next))) << b;
+    ++next;
+  }
+  EXPECT_GT(next, 0u);
+  auto o = tiny("skip", {"twice"});
+  o.repeated = Repeated::skip;
+  o.epochs = 2;
+  auto c = context();
+  c.batch_size = 12;
+  Trainer trainer(o, c);
+  trainer.run();
+  EXPECT_EQ(trainer.steps_done(), 2 * (130 / 12));
+}
+
+TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
+  auto o = tiny("plain");
+  const std::string plain = trained(o);
+  o.model.path = at("missing");
+  o.image_aug = true;
+  expect_error(o, "clip_tokens_augmented");
+  auto group = store::Group::open(at("targets.zarr"));
+  const at::Tensor clean = Targets(at("targets.zarr"), false, false).get("clip_tokens", {0, 1, 2});
+  // Variant k of an image is a constant, 100 (k + 1) + its stimulus: what was drawn can be read off.
+  at::Tensor variants = at::empty({world.images, 2, world.tokens, world.width});
+  for (std::int64_t i = 0; i < world.images; ++i)
+    for (std::int64_t k = 0; k < 2; ++k) variants[i][k].fill_(static_cast<double>(1000 * (k + 1) + i));
+  test::put<float>(group, "clip_tokens_augmented", variants, {"sample", "variant", "token", "feature"});
+  const Targets targets(at("targets.zarr"), false, true);
+  Random random(1, "test");
+  int drawn[3] = {0, 0, 0};
+  for (int round = 0; round < 100; ++round) {
+    const at::Tensor got = targets.draw("clip_tokens", {0, 1, 2}, random);
+    for (std::int64_t i = 0; i < 3; ++i) {
+      const double value = got[i][0][0].item<double>();
+      const int variant = got[i].equal(clean[i]) ? 0 : static_cast<int>(value - static_cast<double>(i)) / 1000;
+      if (variant > 0) EXPECT_TRUE(got[i].eq(static_cast<double>(1000 * variant + i)).all().item<bool>());
+      ++drawn[variant];
+    }
+  }
+  for (const int n : drawn) EXPECT_NEAR(n, 100, 40);  // 300 draws of 3: standard deviation 8
+  o.model.path = at("augmented");
+  EXPECT_NE(trained(o), plain);
 }
 
 }  // namespace
