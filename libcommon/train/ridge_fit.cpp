@@ -98,6 +98,19 @@ at::Tensor RidgeSolver::gcv(const Targets& y, double alpha) const {
   return residual(y, alpha).square_().mean({0}, false, at::kDouble) / (share * share);
 }
 
+double RidgeSolver::total_leave_one_out_mse(const at::Tensor& projected_gram, double alpha) const {
+  const at::Tensor shrunk = vectors_.to(at::kDouble) * (alpha / (values_ + alpha)).unsqueeze(0);
+  const at::Tensor squares = (shrunk.mm(projected_gram) * shrunk).sum({1});
+  return (squares / leverage_left(alpha).square()).mean().item<double>();
+}
+
+double RidgeSolver::total_gcv(const at::Tensor& projected_gram, double alpha) const {
+  const double share = leverage_left(alpha).mean().item<double>();
+  const at::Tensor shrink = alpha / (values_ + alpha);
+  // The columns of U are orthonormal: the sum over trials is a trace.
+  return (projected_gram.diagonal() * shrink.square()).sum().item<double>() / static_cast<double>(n_) / (share * share);
+}
+
 const std::vector<RidgeSolver::Fold>& RidgeSolver::folds(std::int64_t count) const {
   if (static_cast<std::int64_t>(folds_.size()) == count) return folds_;
   if (count < 2 || count > n_) throw data_error("ridge: {} folds of {} trials", count, n_);
@@ -159,12 +172,13 @@ RidgeSolver::Fit RidgeSolver::solve(const Targets& y, const at::Tensor& alphas) 
   const at::Tensor inner = vectors_.mm(shrink.to(dtype_) * y.projected);  // dual: [n, t]; primal: W itself [p, t]
   Fit fit;
   if (dual_) {
-    fit.weight = at::empty({p_, inner.size(1)}, dtype_);
+    const at::Tensor rows = at::empty({inner.size(1), p_}, dtype_);  // [t, p], as a Linear's: nothing has to be transposed in memory
     for (std::int64_t first = 0; first < p_; first += block_) {
       const auto count = std::min(block_, p_ - first);
-      at::Tensor into = fit.weight.narrow(0, first, count);
-      at::mm_out(into, columns(first, count).t(), inner);
+      at::Tensor into = rows.narrow(1, first, count);
+      at::mm_out(into, inner.t(), columns(first, count));
     }
+    fit.weight = rows.t();
   } else {
     fit.weight = inner;
   }
@@ -183,10 +197,12 @@ RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
   const auto count = static_cast<std::int64_t>(options.alphas.size());
   const at::Tensor grid = at::tensor(options.alphas, at::kDouble);
   const bool higher = options.by == AlphaBy::k_fold;
+  const bool together = solver.dual() && !options.per_target && !higher && count > 1;  // scores summed over targets are all that is asked
 
   // Scores first: [alphas, targets]. A shared alpha needs all of them before anything is solved.
   at::Tensor scores = at::empty({count, target_count}, at::kDouble), best_mse = at::zeros({target_count}, at::kDouble);
   at::Tensor variance = at::empty({target_count}, at::kDouble);
+  at::Tensor gram;  // P P' of all targets
   std::vector<RidgeSolver::Targets> kept;  // one block is kept, to spare reading it twice
   std::int64_t done = 0;
   const std::int64_t total = 2 * target_count;
@@ -195,7 +211,11 @@ RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
     const at::Tensor y = targets(first, size);
     auto projected = solver.project(y);
     variance.narrow(0, first, size).copy_(projected.centred.square().mean({0}, false, at::kDouble));
-    for (std::int64_t a = 0; a < count; ++a) {
+    if (together) {
+      const at::Tensor part = projected.projected.mm(projected.projected.t()).to(at::kDouble);
+      gram = gram.defined() ? gram + part : part;
+    }
+    for (std::int64_t a = 0; a < count && !together; ++a) {
       const double alpha = options.alphas[a];
       scores[a].narrow(0, first, size).copy_(options.by == AlphaBy::leave_one_out ? solver.leave_one_out_mse(projected, alpha)
                                              : options.by == AlphaBy::gcv         ? solver.gcv(projected, alpha)
@@ -206,20 +226,31 @@ RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
     if (progress) progress(done, total);
   }
   RidgeResult result;
-  result.score = scores.mean({1});
+  if (together) {
+    result.score = at::empty({count}, at::kDouble);
+    for (std::int64_t a = 0; a < count; ++a)
+      result.score[a] = (options.by == AlphaBy::gcv ? solver.total_gcv(gram, options.alphas[a]) : solver.total_leave_one_out_mse(gram, options.alphas[a])) /
+                        static_cast<double>(target_count);
+  } else {
+    result.score = scores.mean({1});
+  }
   const at::Tensor picked = options.per_target ? (higher ? scores.argmax(0) : scores.argmin(0))
                                                : (higher ? result.score.argmax() : result.score.argmin()).expand({target_count});
   result.alpha = grid.index_select(0, picked.contiguous());
-  result.weight = at::empty({target_count, solver.voxels()}, at::kFloat);
   result.bias = at::empty({target_count}, at::kFloat);
   for (std::int64_t first = 0; first < target_count; first += options.block) {
     const auto size = std::min(options.block, target_count - first);
     const auto projected = kept.empty() ? solver.project(targets(first, size)) : std::move(kept.front());
     const at::Tensor alphas = result.alpha.narrow(0, first, size);
     const auto fit = solver.solve(projected, options.per_target ? alphas : alphas.narrow(0, 0, 1));
-    result.weight.narrow(0, first, size).copy_(fit.weight.t());
+    if (size == target_count) {
+      result.weight = fit.weight.t().to(at::kFloat).contiguous();
+    } else {
+      if (!result.weight.defined()) result.weight = at::empty({target_count, solver.voxels()}, at::kFloat);
+      result.weight.narrow(0, first, size).copy_(fit.weight.t());
+    }
     result.bias.narrow(0, first, size).copy_(fit.intercept);
-    if (options.by == AlphaBy::leave_one_out) {
+    if (options.by == AlphaBy::leave_one_out && !together) {
       best_mse.narrow(0, first, size).copy_(scores.gather(0, picked.contiguous().unsqueeze(0)).squeeze(0).narrow(0, first, size));
     } else if (options.per_target) {
       for (std::int64_t a = 0; a < count; ++a) {

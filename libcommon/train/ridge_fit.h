@@ -49,6 +49,10 @@ class RidgeSolver {
   at::Tensor leave_one_out(const Targets& y, double alpha) const;        // predictions of each trial by the others [n, t]
   at::Tensor leave_one_out_mse(const Targets& y, double alpha) const;    // [t]
   at::Tensor gcv(const Targets& y, double alpha) const;                  // [t]
+  // The sum over targets of leave_one_out_mse or gcv from P P' alone (dual; P = projected, of all targets; f64), so that the cost of an
+  // alpha does not grow with the targets: with B = U diag(alpha/(s^2+alpha)), the sum over targets of residual_i^2 is (B P P' B')_ii.
+  double total_leave_one_out_mse(const at::Tensor& projected_gram, double alpha) const;
+  double total_gcv(const at::Tensor& projected_gram, double alpha) const;
   at::Tensor k_fold_r2(const at::Tensor& y, double alpha, std::int64_t folds) const;  // [t]
 
   // W [voxels, t] and intercept [t] for one alpha per target ([t], or [1] for all).

@@ -81,6 +81,20 @@ TEST(RidgeFit, OneAlphaForAllTargetsMinimisesTheMeanScore) {
     sum += (x[i].to(at::kDouble).unsqueeze(0).mm(fit.weight).squeeze(0) + fit.intercept - y[i]).square().mean().item<double>();
   }
   EXPECT_NEAR(shared.score.min().item<double>(), sum / 30, 1e-9);
+  // Scores from the Gram matrix of the projections are the means of those of single targets, whatever the blocks.
+  const RidgeSolver solver(x);
+  const auto projected = solver.project(y);
+  for (const auto by : {AlphaBy::leave_one_out, AlphaBy::gcv})
+    for (const std::int64_t block : {2, 4096}) {
+      options.by = by;
+      options.block = block;
+      const auto fit = fit_ridge(x, 7, [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+      for (std::int64_t a = 0; a < 3; ++a) {
+        const at::Tensor each = by == AlphaBy::gcv ? solver.gcv(projected, options.alphas[static_cast<std::size_t>(a)])
+                                                   : solver.leave_one_out_mse(projected, options.alphas[static_cast<std::size_t>(a)]);
+        EXPECT_NEAR(fit.score[a].item<double>(), each.mean().item<double>(), 1e-9 * each.mean().item<double>());
+      }
+    }
 }
 
 TEST(RidgeFit, Float32IsCloseToFloat64) {
