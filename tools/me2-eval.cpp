@@ -58,8 +58,8 @@ struct ScoreVerb {
   std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file;
   std::vector<std::string> metrics;
   std::optional<InputPath> nets;
-  std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence;
-  std::optional<InputPath> wordnet;
+  std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence, clip_b, clip_l;
+  std::optional<InputPath> wordnet, clip_vocab;
   std::string array = "image";
   double blend_weight = 0.75;
   bool antialias = false, allow_missing = false;
@@ -82,6 +82,9 @@ struct ScoreVerb {
     d.option("--effnet", effnet, "torchvision EfficientNet-B1");
     d.option("--swav", swav, "SwAV ResNet-50");
     d.option("--sentence", sentence, "folder of a sentence encoder with its vocabulary (all-MiniLM-L6-v2)");
+    d.option("--clip-b", clip_b, "OpenAI CLIP ViT-B/32, for captions");
+    d.option("--clip-l", clip_l, "OpenAI CLIP ViT-L/14, for captions");
+    d.option("--clip-vocab", clip_vocab, "bpe_simple_vocab_16e6.txt[.gz] or merges.txt (default: beside the CLIP file)");
     d.option("--wordnet", wordnet, "WordNet's dictionary folder (default: ME2_WORDNET, else /usr/share/wordnet)");
     d.option("--caption-style", style, "rouge_l as the COCO evaluation or as MindEye2 (rouge_score); auto: coco when an image has several references");
     d.option("--array", array, "array of a store that holds the images");
@@ -104,6 +107,9 @@ void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   how.metrics = o.metrics;
   if (o.wordnet) how.wordnet = o.wordnet->path;
   if (o.sentence) how.sentence = o.sentence->path;
+  if (o.clip_b) how.clip_b = o.clip_b->path;
+  if (o.clip_l) how.clip_l = o.clip_l->path;
+  if (o.clip_vocab) how.clip_vocabulary = o.clip_vocab->path;
   how.coco_rouge = o.style == CaptionStyle::coco;
   if (o.style == CaptionStyle::automatic)
     for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;

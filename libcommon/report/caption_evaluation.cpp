@@ -10,9 +10,11 @@
 #include "base/json.h"
 #include "metrics/bootstrap.h"
 #include "models/minilm.h"
+#include "models/open_clip.h"
 #include "store/parallel.h"
 #include "store/zarr.h"
 #include "text/caption_scores.h"
+#include "text/clip_bpe.h"
 #include "text/wordpiece.h"
 #include "weights/state_dict.h"
 
@@ -36,6 +38,35 @@ std::vector<double> sentence_scores(const std::vector<std::string>& hypotheses, 
     const at::Tensor h = embed(net, words, hypotheses[i]);
     double best = -1;
     for (const auto& r : references[i]) best = std::max(best, at::dot(h, embed(net, words, r)).item<double>());
+    out.push_back(best);
+  }
+  return out;
+}
+
+// Cosine of CLIP's text embeddings with the nearest reference's.
+std::vector<double> clip_scores(const std::vector<std::string>& hypotheses, const std::vector<std::vector<std::string>>& references, const std::string& model,
+                                const std::string& vocabulary) {
+  const auto dict = weights::StateDict::open(model);
+  if (!dict.has("token_embedding.weight")) throw data_error("{}: no token_embedding.weight: a CLIP model with its text tower expected", model);
+  Json config = dict.config();
+  if (!config.contains("open_clip")) config["open_clip"]["quick_gelu"] = true;  // OpenAI's own files say nothing and use it
+  nn::Loader loader(dict);
+  for (const char* unused : {"visual.", "logit_scale", "input_resolution", "context_length", "vocab_size", "attn_mask"}) loader.ignore(unused);
+  const nn::Scope scope(loader);
+  const models::OpenClipText net(scope, models::OpenClipTextConfig::detect(scope, config));
+  loader.finish();
+  const auto words = text::ClipBpe::open(!vocabulary.empty() ? vocabulary : fs::is_directory(model) ? model : fs::path(model).parent_path().string());
+  if (words.size() != net.config.vocab_size) throw data_error("{}: {} words, the vocabulary has {}", model, net.config.vocab_size, words.size());
+  const auto embedded = [&](const std::string& text) {
+    const auto ids = words.encode(text, text::ClipFlavour::open_clip, static_cast<std::size_t>(net.config.context_length)).ids;
+    const at::Tensor x = net(at::tensor(ids, at::kLong).unsqueeze(0)).pooled[0];
+    return x / x.norm();
+  };
+  std::vector<double> out;
+  for (std::size_t i = 0; i < hypotheses.size(); ++i) {
+    const at::Tensor h = embedded(hypotheses[i]);
+    double best = -1;
+    for (const auto& r : references[i]) best = std::max(best, at::dot(h, embedded(r)).item<double>());
     out.push_back(best);
   }
   return out;
@@ -188,8 +219,12 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
     if (options.sentence.empty()) out.not_run.emplace_back("sentence", "needs --sentence FOLDER (all-MiniLM-L6-v2)");
     else add("sentence", "cosine of sentence embeddings, nearest reference", sentence_scores(hypotheses, refs, options.sentence));
   }
-  for (const char* name : {"clip_b", "clip_l"})
-    if (wants(name)) out.not_run.emplace_back(name, "needs a file of CLIP text weights, which score takes no option for");
+  for (const auto& [name, file, needs] : {std::tuple{"clip_b", &options.clip_b, "needs --clip-b FILE (OpenAI CLIP ViT-B/32)"},
+                                          std::tuple{"clip_l", &options.clip_l, "needs --clip-l FILE (OpenAI CLIP ViT-L/14)"}}) {
+    if (!wants(name)) continue;
+    if (file->empty()) out.not_run.emplace_back(name, needs);
+    else add(name, "cosine of CLIP text embeddings, nearest reference", clip_scores(hypotheses, refs, *file, options.clip_vocabulary));
+  }
   metrics::BootstrapOptions how;
   how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
   const auto intervals = metrics::bca(scored, how);

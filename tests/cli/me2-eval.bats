@@ -108,6 +108,19 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   assert_output --partial "1 empty caption, scored as they are"
 }
 
+@test "score: captions by CLIP's text tower, and a vocabulary that does not fit it" {
+  { echo '#version: 0.2'; for a in a b c d e f; do for b in {g..z}; do echo "$a $b"; done; done | head -86; } > merges.txt  # 512 + 86 + 2 words
+  echo '{"1": "a red circle", "2": "a dog"}' > c.json; echo '{"1": "a red circle", "2": ["two cats", "a bird"]}' > r.json
+  local model; model=$(golden openclip_text)
+  run -0 --separate-stderr me2-eval score --captions c.json --references r.json --metrics clip_b,clip_l --clip-b "$model" --clip-vocab merges.txt --per-image t.csv
+  assert_output --partial "clip_l                   not run: needs --clip-l FILE"
+  assert_regex "$(sed -n 2p t.csv)" '^1,(1|1.0000|0.99999)'
+  awk -F, 'NR == 3 { exit !($2 < .9999 && $2 >= -1) }' t.csv
+  head -20 merges.txt > short.txt
+  run -65 --separate-stderr me2-eval score --captions c.json --references r.json --metrics clip_b --clip-b "$model" --clip-vocab short.txt
+  [[ "$stderr" == *"600 words, the vocabulary has 533"* ]]
+}
+
 @test "score: the published leaderboard from the published captions" {
   skip_without_shared real/brainhub_captions
   local dir=$SHARED/real/brainhub_captions/caption
