@@ -95,3 +95,11 @@ chain() {  # subject store -> latents -> brain embeddings -> retrieval scores
   [[ "$stderr" == *"outside the scratch folder"* ]]
   assert_file_not_exist s.json
 }
+
+@test "rerun: stores that went through a pipe are made again, and said not to be kept" {
+  me2-test-store make -q one.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --stimulus 7,3,5
+  me2-align apply -q one.zarr - --model "$MODEL" --subject subj01 | me2-embed brain -q - tokens.zarr --model "$MODEL"
+  run -0 --separate-stderr me2-eval rerun tokens.zarr
+  assert_regex "$output" 'out.zarr +not kept'
+  assert_regex "$output" 'tokens.zarr/tokens +identical'
+}
