@@ -4,7 +4,7 @@
 # 1  The image seen is found among all test images far above chance.
 # 2  Pretraining on the other subjects, then one session of a new one, beats one session from scratch.
 # 3  A ridge for each subject beats a two-layer map (--mlp-map).
-# 4  Contrastive loss with the prior's beats the prior's alone (--no-clip); compared on what the prior draws. Not with --quick.
+# 4  Contrastive loss with the prior's beats the prior's alone; compared on what the prior draws. Not with --quick.
 # Every figure is image retrieval on the first subject's test images (three showings averaged), with me2-eval's bootstrap interval over images.
 # Ends with 1 when a claim checked here (all; --quick: 1 and 2) does not hold, comparing the figures themselves; the intervals say how sure that is.
 # What is there in OUT is kept: a call that was interrupted goes on.
@@ -89,7 +89,8 @@ if [ -z "$quick" ]; then
 fi
 if ((prior_epochs)); then
   train both "${one[@]}" --epochs $prior_epochs --max-lr 1e-3
-  train prior_alone --no-clip "${one[@]}" --epochs $prior_epochs --max-lr 1e-3
+  # Not --no-clip: me2-embed brain takes the width of the tokens from the retrieval head, which that leaves out.
+  train prior_alone --clip-scale 1e-9 "${one[@]}" --epochs $prior_epochs --max-lr 1e-3
 fi
 
 {
