@@ -37,14 +37,14 @@ void each_row(std::int64_t rows, std::int64_t multiplications, at::Device device
 
 }  // namespace
 
-BackboneConfig BackboneConfig::detect(const nn::Scope& s) {
+BackboneConfig BackboneConfig::detect(const nn::Scope& s, std::int64_t token_width) {
   BackboneConfig c;
   c.hidden = s.shape("mixer_blocks1.0.0.weight").at(0);
   c.seq_len = s.shape("mixer_blocks2.0.0.weight").at(0);
   c.blocks = s.count("mixer_blocks1", "0.weight");
   c.clip = s.has("clip_proj.0.weight");
-  if (!c.clip) throw data_error("tensor {}clip_proj.0.weight is missing, and with it the width of the tokens", s.prefix());
-  c.width = s.shape("clip_proj.0.weight").at(0);
+  if (!c.clip && token_width < 1) throw data_error("tensor {}clip_proj.0.weight is missing, and with it the width of the tokens", s.prefix());
+  c.width = c.clip ? s.shape("clip_proj.0.weight").at(0) : token_width;
   const std::int64_t out = s.shape("backbone_linear.weight").at(0);
   if (out % c.width != 0)
     throw data_error("tensor {}backbone_linear.weight has {} rows; a multiple of the token width {} expected", s.prefix(), out, c.width);

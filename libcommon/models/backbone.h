@@ -18,7 +18,8 @@ struct BackboneConfig {
   bool clip = true;      // build clip_proj
   bool lowlevel = true;  // build the low-level head
   LowLevelConfig head;
-  static BackboneConfig detect(const nn::Scope& s);  // from the shapes of a checkpoint
+  // From the shapes of a checkpoint. `token_width`: of the tokens, needed where there is no retrieval head to tell it (0: not known).
+  static BackboneConfig detect(const nn::Scope& s, std::int64_t token_width = 0);
 };
 
 struct MixerBlock {  // LayerNorm, Linear, GELU(erf), Dropout, Linear over the last axis, of `width`

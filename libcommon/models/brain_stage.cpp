@@ -31,7 +31,11 @@ BrainStage::BrainStage(const std::string& path, const weights::StateDict& model,
 
   const weights::StateDict part = part_of(model, "backbone");
   nn::Loader loader(part, options.dtype, options.device);
-  BackboneConfig config = BackboneConfig::detect(nn::Scope(loader));
+  // A model trained without the retrieval head tells the tokens' width in its config, or by its prior.
+  std::int64_t width = model.config().value("clip_emb_dim", std::int64_t{0});
+  if (width == 0 && model.has("diffusion_prior.net.learned_query")) width = model.shape("diffusion_prior.net.learned_query").at(1);
+  BackboneConfig config = BackboneConfig::detect(nn::Scope(loader), width);
+  if (options.only == BrainHeads::clip && !config.clip) throw data_error("{}: has no retrieval head: --only clip asks for what is not there", model.path());
   const nn::Shape want = config.seq_len == 1 ? nn::Shape{config.hidden} : nn::Shape{config.seq_len, config.hidden};
   if (nn::Shape got(shape.begin() + 1, shape.end()); got != want && !(config.seq_len == 1 && got == nn::Shape{1, config.hidden}))
     throw data_error("{}: rows of [{}]; the backbone of {} expects [{}]", latents_.path(), fmt::join(got, ", "), model.path(), fmt::join(want, ", "));
@@ -51,7 +55,7 @@ store::StageSpec BrainStage::spec() const {
   for (const auto& row : rows_) spec.stimulus.push_back(row.stimulus);
   if (options_.only == BrainHeads::all)
     spec.arrays.push_back({"tokens", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "backbone tokens: the prior's condition"});
-  spec.arrays.push_back({"clip", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "tokens of the retrieval head, not normalised"});
+  if (c.clip) spec.arrays.push_back({"clip", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "tokens of the retrieval head, not normalised"});
   if (net_->lowlevel)
     spec.arrays.push_back({"lowlevel", {c.head.latent_channels, c.head.latent_size(), c.head.latent_size()}, store::DType::f4, {"channel", "y", "x"}, "1",
                            "latent of the Stable Diffusion autoencoder, times 0.18215"});

@@ -19,7 +19,7 @@ MindEyeConfig MindEyeConfig::detect(nn::ParamSource& source) {
   c.mlp_map = Ridge::detect_mlp(root.sub("ridge"));
   c.with_backbone = root.has("backbone.backbone_linear.weight");
   c.with_prior = root.has("diffusion_prior.net.learned_query");
-  if (c.with_backbone) c.backbone = BackboneConfig::detect(root.sub("backbone"));
+  if (c.with_backbone) c.backbone = BackboneConfig::detect(root.sub("backbone"), c.with_prior ? root.shape("diffusion_prior.net.learned_query").at(1) : 0);
   else if (!c.voxels.empty()) c.backbone.hidden = Ridge::detect_hidden(root.sub("ridge"));
   if (c.with_prior) c.prior = DiffusionPriorConfig::detect(root.sub("diffusion_prior"));
   if (c.voxels.empty() && !c.with_backbone && !c.with_prior)

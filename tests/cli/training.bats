@@ -96,3 +96,13 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   run -0 me2-eval retrieval tokens.zarr --truth w/targets.zarr --allow-missing --ways 20 --draws 1 -q
   assert_output --regexp 'image_retrieval +(0\.[6-9]|1)'  # chance is 0.05
 }
+@test "train: a model without the retrieval head still gives tokens, and says what it cannot" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 --no-clip --no-lowlevel -q
+  me2-align apply w/a.zarr latent.zarr --model m --split test -q
+  me2-embed brain latent.zarr tokens.zarr --model m -q
+  run -0 me2-preprocess show tokens.zarr
+  assert_output --partial " tokens "
+  refute_output --partial " clip "
+  run -65 me2-embed brain latent.zarr clip.zarr --model m --only clip
+  assert_output --partial "has no retrieval head"
+}
