@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/signals.h"
 #include "cli/tool.h"
 #include "models/caption_model.h"
@@ -62,7 +63,7 @@ struct GenerateOptions {
     d.option("--array", array, "array to read");
     d.option("--beam", beam, "beams of the search; 1 is greedy, as published");
     d.option("--max-length", max_length, "longest caption in word pieces, start and end included");
-    d.option("--ids", ids, "also write the word pieces: ids i4 [sample, max-length]; needs no vocabulary");
+    d.option("--ids", ids, "also write the word pieces: ids i4 [sample, max-length]; always, when there is no vocabulary");
   }
 };
 
@@ -77,15 +78,17 @@ void generate(const GenerateOptions& o, cli::Run& run) {
   const store::Array tokens = token_array(in, o.array);
   const auto paths = models::CaptionPaths::find(path_of(o.model), path_of(o.converter), path_of(o.git), path_of(o.vocab));
   const auto model = models::CaptionModel::load(paths, tokens.shape()[1], tokens.shape()[2], dtype_of(run.options().dtype), device);
-  if (!model.vocabulary && !o.ids) throw missing_error("{}: no vocab.txt or tokenizer.json beside it: give --vocab, or --ids for word pieces alone", paths.git);
+  const bool with_ids = o.ids || !model.vocabulary;
+  if (!model.vocabulary && !o.ids)
+    log_warning("{}: no vocab.txt or tokenizer.json beside it: captions are written as the numbers of their word pieces (--vocab names a vocabulary)", paths.git);
   if (o.max_length > model.git->config.positions) throw usage_error("--max-length {}: this GIT has {} positions", o.max_length, model.git->config.positions);
   if (o.beam > 1 && 2 * o.beam > model.git->config.vocab_size) throw usage_error("--beam {}: too many for a vocabulary of {}", o.beam, model.git->config.vocab_size);
 
   store::StageSpec spec;
   spec.kind = "caption";
   spec.stimulus = in.stimulus();
-  if (model.vocabulary) spec.arrays.push_back({"caption", {}, store::DType::str, {}, "", "caption"});
-  if (o.ids) spec.arrays.push_back({"ids", {o.max_length}, store::DType::i4, {"position"}, "1", "word pieces, from start to end, padded"});
+  spec.arrays.push_back({"caption", {}, store::DType::str, {}, "", model.vocabulary ? "caption" : "word pieces of the caption, by number"});
+  if (with_ids) spec.arrays.push_back({"ids", {o.max_length}, store::DType::i4, {"position"}, "1", "word pieces, from start to end, padded"});
   if (run.dry_run()) {
     for (const auto& a : spec.arrays) run.plan().array(a.name, store::dtype_name(a.dtype), a.name == "ids" ? std::vector<std::int64_t>{in.samples(), o.max_length} : std::vector<std::int64_t>{in.samples()});
     run.plan().note("converter", model.converter ? paths.converter : "not needed").note("search", o.beam == 1 ? "greedy" : fmt::format("{} beams", o.beam));
@@ -109,16 +112,15 @@ void generate(const GenerateOptions& o, cli::Run& run) {
       for (std::int64_t i = 0; i < n; ++i)
         if (!finite[i].item<bool>()) throw data_error("{}: sample {} (stimulus {}) has values that are not finite", tokens.path(), at + i, in.stimulus()[at + i]);
       const at::Tensor got = model.ids(batch, o.beam, o.max_length);
-      if (model.vocabulary)
-        for (auto& caption : model.captions(got)) captions.push_back(std::move(caption));
+      for (auto& caption : model.captions(got)) captions.push_back(std::move(caption));
       at::Tensor padded = at::full({n, o.max_length}, model.git->config.pad, at::kInt);
       padded.narrow(1, 0, got.size(1)).copy_(got);
       ids.insert(ids.end(), padded.const_data_ptr<std::int32_t>(), padded.const_data_ptr<std::int32_t>() + padded.numel());
       at += n;
       progress.advance(n);
     }
-    if (model.vocabulary) out.write_strings("caption", unit, captions);
-    if (o.ids) out.write("ids", unit, ids.data());
+    out.write_strings("caption", unit, captions);
+    if (with_ids) out.write("ids", unit, ids.data());
   }
   out.publish(run.provenance());
 }

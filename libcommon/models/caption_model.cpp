@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <span>
+
 #include <filesystem>
 
 #include "base/error.h"
@@ -90,11 +92,18 @@ at::Tensor CaptionModel::ids(const at::Tensor& tokens, std::int64_t beams, std::
 }
 
 std::vector<std::string> CaptionModel::captions(const at::Tensor& ids) const {
-  if (!vocabulary) throw Error(Exit::internal, "captions without a vocabulary");
   std::vector<std::string> out;
   const at::Tensor rows = ids.contiguous();
-  for (std::int64_t i = 0; i < rows.size(0); ++i)
-    out.push_back(vocabulary->decode({rows.const_data_ptr<std::int64_t>() + i * rows.size(1), static_cast<std::size_t>(rows.size(1))}));
+  for (std::int64_t i = 0; i < rows.size(0); ++i) {
+    const std::span<const std::int64_t> row(rows.const_data_ptr<std::int64_t>() + i * rows.size(1), static_cast<std::size_t>(rows.size(1)));
+    if (vocabulary) {
+      out.push_back(vocabulary->decode(row));
+      continue;
+    }
+    std::string& numbers = out.emplace_back();
+    for (const auto id : row)
+      if (id != git->config.bos && id != git->config.eos && id != git->config.pad) numbers += (numbers.empty() ? "" : " ") + std::to_string(id);
+  }
   return out;
 }
 

@@ -31,6 +31,7 @@ struct CaptionModel {
 
   at::Tensor features(const at::Tensor& tokens) const;  // [B, T, D] -> what GIT reads
   at::Tensor ids(const at::Tensor& tokens, std::int64_t beams, std::int64_t max_length) const;  // [B, L] int64 on the CPU
+  // One text per row of ids; without a vocabulary the numbers of its word pieces, from after the start to before the end.
   std::vector<std::string> captions(const at::Tensor& ids) const;
 };
 

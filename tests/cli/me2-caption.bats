@@ -22,7 +22,7 @@ tiny_model() {
 
 @test "generate: the golden GIT's word pieces, from its own folder as the model" {
   golden_tokens
-  me2-caption generate tokens.zarr out.zarr --model "$git" --ids
+  me2-caption generate tokens.zarr out.zarr --model "$git"  # a folder without a vocabulary: the numbers of the pieces, with a warning
   run -0 me2-test-captions read out.zarr --ids-equal "$git/io.safetensors:out.generated_ids"
   assert_output equal
 }
@@ -102,8 +102,10 @@ tiny_model() {
 
 @test "generate: no vocabulary, and one of another size, are told apart" {
   golden_tokens
-  run -66 --separate-stderr me2-caption generate tokens.zarr out.zarr --model "$git"
+  run -0 --separate-stderr me2-caption generate tokens.zarr numbers.zarr --model "$git"
   assert_regex "$stderr" "no vocab.txt"
+  run -0 me2-preprocess show numbers.zarr
+  assert_output --regexp 'caption +string'
   printf '[PAD]\n[UNK]\n[CLS]\n[SEP]\n' > short.txt
   run -65 --separate-stderr me2-caption generate tokens.zarr out.zarr --model "$git" --vocab short.txt
   assert_regex "$stderr" "4 tokens, GIT .* has 61"
