@@ -264,8 +264,9 @@ void Array::read_bytes(const Box& box, DType as, void* out) const {
       for (const std::int64_t inner : inner_chunks(array.meta, units.back().origin, box)) work.emplace_back(units.size() - 1, inner);
     }
     parallel_for(static_cast<std::int64_t>(work.size()), threads, [&](std::int64_t i) {
-      const auto& [unit, inner] = work[static_cast<std::size_t>(i)];
-      in_chunk(array, units[unit].key, inner, [&] { call.place(units[unit], inner); });
+      const Unit& unit = units[work[static_cast<std::size_t>(i)].first];
+      const std::int64_t inner = work[static_cast<std::size_t>(i)].second;
+      in_chunk(array, unit.key, inner, [&] { call.place(unit, inner); });
     });
   }
 }
