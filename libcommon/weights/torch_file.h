@@ -31,8 +31,10 @@ StateDict::Entries torch_entries(const std::string& path, std::vector<std::strin
 bool is_zero_dir(const std::string& path);
 StateDict::Entries zero_entries(const std::string& path);
 
-// A ZIP checkpoint that torch.load(weights_only=True) reads: {"model_state_dict": OrderedDict of tensors, NAME: number or text, ...}.
+// A ZIP checkpoint that torch.load(weights_only=True) reads: {KEY: OrderedDict of tensors, NAME: number or text, ...}; with an empty
+// KEY the tensors alone.
 using Plain = std::variant<std::int64_t, double, std::string>;
-void save_torch_zip(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const std::map<std::string, Plain>& extra = {});
+void save_torch_zip(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const std::map<std::string, Plain>& extra = {},
+                    const std::string& key = "model_state_dict");
 
 }  // namespace me2::weights

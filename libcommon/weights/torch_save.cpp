@@ -88,12 +88,15 @@ class Pickler {  // protocol 2
 
 }  // namespace
 
-void save_torch_zip(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const std::map<std::string, Plain>& extra) {
+void save_torch_zip(const std::string& path, const std::map<std::string, at::Tensor>& tensors, const std::map<std::string, Plain>& extra,
+                    const std::string& root) {
   Pickler p;
   std::size_t key = 0;
-  p.op('}');
-  p.op('(');
-  p.text("model_state_dict");
+  if (!root.empty()) {
+    p.op('}');
+    p.op('(');
+    p.text(root);
+  }
   p.empty_ordered_dict();
   p.op('(');
   for (const auto& [name, tensor] : tensors) {
@@ -101,13 +104,15 @@ void save_torch_zip(const std::string& path, const std::map<std::string, at::Ten
     p.tensor(tensor, name, key++);
   }
   p.op('u');
-  for (const auto& [name, value] : extra) {
-    p.text(name);
-    if (const auto* i = std::get_if<std::int64_t>(&value)) p.integer(*i);
-    else if (const auto* d = std::get_if<double>(&value)) p.real(*d);
-    else p.text(std::get<std::string>(value));
+  if (!root.empty()) {
+    for (const auto& [name, value] : extra) {
+      p.text(name);
+      if (const auto* i = std::get_if<std::int64_t>(&value)) p.integer(*i);
+      else if (const auto* d = std::get_if<double>(&value)) p.real(*d);
+      else p.text(std::get<std::string>(value));
+    }
+    p.op('u');
   }
-  p.op('u');
   p.op('.');
 
   // torch names the archive's folder after the file; readers take whatever is there.

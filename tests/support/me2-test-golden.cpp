@@ -118,7 +118,7 @@ void make(const MakeOptions& o, cli::Run& run) {
 struct CloseOptions {
   InputPath store, reference;
   std::string array, tensor;
-  double tolerance = 0;
+  double tolerance = 0, share = 1;
   bool last_channel = false;
   std::optional<std::int64_t> row;
   void describe(Describe& d) {
@@ -127,6 +127,7 @@ struct CloseOptions {
     d.required("--array", array, "array of STORE");
     d.option("--tensor", tensor, "tensor of REFERENCE (the array's name, in a store)");
     d.option("--tolerance", tolerance, "largest absolute difference");
+    d.option("--share", share, "of the elements that must be within it");
     d.option("--row", row, "compare this row of STORE with the first of REFERENCE");
     d.option("--last-channel", last_channel, "the reference is [n, H, W, C]");
   }
@@ -157,12 +158,15 @@ void close(const CloseOptions& o, cli::Run& run) {
   }
   if (got.shape != want.shape) throw data_error("shape [{}] found, [{}] expected", fmt::join(got.shape, ", "), fmt::join(want.shape, ", "));
   double worst = 0;
+  std::size_t within = 0;
   for (std::size_t i = 0; i < got.data.size(); ++i) {
     const double d = std::abs(static_cast<double>(got.data[i]) - want.data[i]);
     worst = std::isnan(d) ? INFINITY : std::max(worst, d);
+    within += d <= o.tolerance;
   }
-  run.print(fmt::format("{}\n", worst));
-  if (worst > o.tolerance) throw data_error("{}: differs by {}, {} is allowed", array.path(), worst, o.tolerance);
+  const double share = static_cast<double>(within) / static_cast<double>(std::max<std::size_t>(got.data.size(), 1));
+  run.print(o.share < 1 ? fmt::format("{} ({:.5f} within {})\n", worst, share, o.tolerance) : fmt::format("{}\n", worst));
+  if (share < o.share) throw data_error("{}: differs by {}, {} is allowed", array.path(), worst, o.tolerance);
 }
 
 }  // namespace

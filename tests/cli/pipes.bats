@@ -1,0 +1,57 @@
+# bats file_tags=tool:all
+# The shell pipeline of the README, to pictures: me2-align | me2-embed | me2-prior | me2-decode, on the models of me2-test-release.
+setup() {
+  load ../support/load; setup_case
+  me2-test-release make m
+  M=$PWD/m/train_logs/final_subj01_pretrained_1sess_24bs/last.pth
+  UNCLIP=$PWD/m/unclip6_epoch0_step110000.ckpt
+  me2-preprocess medarc "$(golden medarc_layout)" subj01.zarr --subject 1 -q > /dev/null
+  export M UNCLIP
+  ALIGN="me2-align apply -q subj01.zarr - --model $M --split test"
+  EMBED="me2-embed brain -q - - --model $M"
+  PRIOR="me2-prior sample -q - - --model $M --steps 4"
+  DECODE="me2-decode unclip -q - recon.zarr --model $UNCLIP --size 64 --steps 2"
+}
+pipeline() { bash -o pipefail -c "$1 | $2 | $3 | $4"; }
+assert_clean() { assert_equal "$(ls -A "$TMPDIR")" ""; assert [ ! -e recon.zarr ]; }
+
+@test "pipe: betas to pictures through four tools gives the bytes of the stores one after the other, and leaves nothing behind" {
+  run -0 --separate-stderr pipeline "$ALIGN" "$EMBED" "$PRIOR" "$DECODE"
+  assert_equal "$stderr" ""
+  assert_equal "$(ls -A "$TMPDIR")" ""
+  me2-align apply -q subj01.zarr latent.zarr --model "$M" --split test
+  me2-embed brain -q latent.zarr tokens.zarr --model "$M"
+  me2-prior sample -q tokens.zarr prior.zarr --model "$M" --steps 4
+  me2-decode unclip -q prior.zarr files.zarr --model "$UNCLIP" --size 64 --steps 2
+  assert_equal "$(me2-preprocess show --digest recon.zarr | grep '^sha256')" "$(me2-preprocess show --digest files.zarr | grep '^sha256')"
+}
+
+@test "pipe: where the first stage fails the whole fails, and nothing is left" {
+  run -66 --separate-stderr pipeline "${ALIGN/subj01.zarr/missing.zarr}" "$EMBED" "$PRIOR" "$DECODE"
+  [[ "$stderr" == *"missing.zarr"* ]]
+  assert_clean
+}
+
+@test "pipe: where a stage in the middle fails the whole fails, and nothing is left" {
+  run ! --separate-stderr pipeline "$ALIGN" "$EMBED" "${PRIOR/$M/$UNCLIP}" "$DECODE"
+  [[ "$stderr" == *"me2-prior"*"error"* ]]
+  assert_clean
+}
+
+@test "pipe: where the last stage fails the whole fails, and nothing is left" {
+  run -65 --separate-stderr pipeline "$ALIGN" "$EMBED" "$PRIOR" "${DECODE/$UNCLIP/$M}"
+  [[ "$stderr" == *"me2-decode"*"looks like a MindEye2 model"* ]]
+  assert_clean
+}
+
+@test "pipe: a signal to the whole pipeline leaves nothing behind" {
+  bash -o pipefail -c "$ALIGN | $EMBED | $PRIOR --draws 4000 | $DECODE" & pid=$!
+  for _ in {1..100}; do [ -n "$(ls -A "$TMPDIR")" ] && break; sleep .05; done
+  pkill -TERM -P $pid
+  sleep .1; pkill -TERM -P $pid || true  # a stage that had not started when the first came
+  status=0; wait $pid || status=$?
+  assert [ "$status" != 0 ]
+  for _ in {1..100}; do [ -z "$(ls -A "$TMPDIR")" ] && break; sleep .05; done
+  assert_equal "$(ls -A "$TMPDIR")" ""
+  assert [ ! -e recon.zarr ]
+}
