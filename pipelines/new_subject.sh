@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# One scanned person, from BOLD and events to pictures, captions, identification and a report, each held-out part of the data in turn.
+#     pipelines/new_subject.sh CONFIG
+# CONFIG is a piece of bash that sets (docs/your-own-subject.md has an example):
+#     out=FOLDER            where everything goes
+#     models=FOLDER         with encoder/, unet/, vae/, git/ (the tiny ones), whose tokens the voxels are mapped to
+#     images=FOLDER         the stimulus pictures;  side=64  captions=FILE.tsv (optional)
+#     bold=(FILE...) events=(FILE...)   one of each per run
+#     import=(OPTIONS...)   further options of me2-preprocess custom: mask, estimate, ...
+#     fit=(OPTIONS...)      further options of me2-align fit
+#     splits=(SPEC...)      test trials of each fold, as --split has them: run:1 run:2 ...
+#     ways=N chance=P       of the identification;  title=TEXT
+#     also() { ...; }       optional: prints NAME,HITS,OF lines of other decoders on the folds in $out, for the table
+# A second call makes what is missing. Ends with OUT/summary.md (identification over all folds with Wilson's 95 % interval) and
+# OUT/report.html (the last fold).
+set -euo pipefail
+[ $# = 1 ] || { sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 64; }
+side=64 captions='' also=''
+# shellcheck source=/dev/null
+source "$1"
+for part in encoder unet vae git; do [ -e "$models/$part/model.safetensors" ] || { echo "new_subject: $models/$part is missing" >&2; exit 66; }; done
+mkdir -p "$out"
+step() { echo "new_subject: $1" >&2; }
+once() { local made=$1; shift; [ -e "$made" ] || "$@" -q; }
+
+step "stimuli and their image tokens"
+once "$out/stimuli.zarr" me2-preprocess stimuli "$images" "$out/stimuli.zarr" --size "$side" ${captions:+--captions "$captions"} > /dev/null
+once "$out/targets.zarr" me2-embed images "$out/stimuli.zarr" "$out/targets.zarr" --model "$models/encoder"
+sources=()
+for i in "${!bold[@]}"; do sources+=(--bold "${bold[i]}" --events "${events[i]}"); done
+fold=0
+for split in "${splits[@]}"; do
+  fold=$((fold + 1))
+  at=$out/fold$fold
+  step "fold $fold of ${#splits[@]}: $split held out"
+  mkdir -p "$at"
+  once "$at/subject.zarr" me2-preprocess custom "$at/subject.zarr" "${sources[@]}" --images "$images" --split "$split" "${import[@]}" > /dev/null
+  once "$at/ridge" me2-align fit "$at/subject.zarr" "$at/ridge" --to tokens --from-tokens "$out/targets.zarr" "${fit[@]}"
+  once "$at/tokens.zarr" me2-align apply "$at/subject.zarr" "$at/tokens.zarr" --model "$at/ridge" --split test
+  once "$at/recon.zarr" me2-decode unclip "$at/tokens.zarr" "$at/recon.zarr" --model "$models/unet" --vae "$models/vae"
+  once "$at/captions.zarr" me2-caption generate "$at/tokens.zarr" "$at/captions.zarr" --model "$models/git"
+  once "$at/retrieval.json" me2-eval retrieval "$at/tokens.zarr" --truth "$out/targets.zarr" --brain-array clip_tokens --truth-array clip_tokens --allow-missing \
+    --ways "$ways" --draws 1 --out "$at/retrieval.json" --per-image "$at/hits.csv" > /dev/null
+  once "$at/scores.json" me2-eval score "$at/recon.zarr" --truth "$out/stimuli.zarr" --metrics pixcorr,ssim --allow-missing --out "$at/scores.json" \
+    --per-image "$at/images.csv" > /dev/null
+done
+
+row() {  # NAME HITS OF
+  awk -v name="$1" -v k="$2" -v n="$3" 'BEGIN { z = 1.959964; p = k / n; d = 1 + z * z / n; c = (p + z * z / 2 / n) / d
+    h = z * sqrt(p * (1 - p) / n + z * z / 4 / n / n) / d; printf "| %s | %.3f | %.3f to %.3f |\n", name, p, c - h, c + h }'
+}
+hits=$(cat "$out"/fold*/hits.csv | awk -F, '/^[0-9]/ { n += $2 } END { print n + 0 }')
+of=$(cat "$out"/fold*/hits.csv | grep -c '^[0-9]')
+accuracy=$(row x "$hits" "$of" | awk -F'|' '{ gsub(/^ | $/, "", $3); gsub(/^ | $/, "", $4); print $3 " (95 % " $4 ")" }')
+{
+  echo "# $title"
+  echo
+  echo "| $ways-way identification, ${#splits[@]} folds, $of test stimuli | accuracy | 95 % interval |"
+  echo "|---|---|---|"
+  echo "| chance | $chance | |"
+  row "me2-align fit --to tokens, me2-eval retrieval" "$hits" "$of"
+  if declare -F also > /dev/null; then also | while IFS=, read -r name k n; do row "$name" "$k" "$n"; done; fi
+} > "$out/summary.md"
+step "report of the last fold"
+me2-eval report "$out/report.html" --scores "$out/fold$fold/retrieval.json" --scores "$out/fold$fold/scores.json" --per-image "$out/fold$fold/images.csv" \
+  --truth "$out/stimuli.zarr" --recon "$out/fold$fold/recon.zarr" --captions "$out/fold$fold/captions.zarr" ${captions:+--references "$out/stimuli.zarr"} \
+  --brain "$out/fold$fold/tokens.zarr" --brain-array clip_tokens --targets "$out/targets.zarr" --overwrite -q \
+  --title "$title Identification over all ${#splits[@]} folds: $accuracy, chance $chance."
+cat "$out/summary.md"
+echo "The report: $out/report.html" >&2
