@@ -101,7 +101,12 @@ std::vector<std::string> words_of(const std::vector<ReplayStep>& steps, const Re
     const auto is = [&](const auto& p) { return (p.option == option || p.option.starts_with(option + ",")) && p.path == absolute(step.folder, value); };
     if (const auto it = std::find_if(step.outputs.begin(), step.outputs.end(), is); it != step.outputs.end()) return it->replayed;
     const auto it = std::find_if(step.sources.begin(), step.sources.end(), is);
-    if (it == step.sources.end()) return value;
+    if (it == step.sources.end()) {
+      // Folders and files without a digest (a release, several runs of BOLD) are not among the recorded inputs: the replay runs elsewhere.
+      const bool path_like = !option.starts_with("--") || value.find_first_of("/.") != std::string::npos;
+      std::error_code failed;
+      return path_like && fs::exists(absolute(step.folder, value), failed) ? absolute(step.folder, value) : value;
+    }
     return it->step < 0 ? it->path : steps[it->step].outputs[it->output].replayed;
   };
   std::vector<std::string> words{step.verb}, positional;

@@ -22,6 +22,8 @@ release() {
   # The pipe makes what the stores between make, and leaves nothing.
   assert_equal "$(me2-preprocess show --digest piped.zarr | grep '^sha256')" "$(me2-preprocess show --digest recon.zarr | grep '^sha256')"
   assert_equal "$(ls -A "$TMPDIR")" ""
+  run -0 me2-eval rerun latent.zarr  # from the release on, which is a folder and named by a relative path
+  assert_output --partial "identical"
 }
 
 @test "release: every stage agrees with the reference's maths on the same weights, betas and draws" {

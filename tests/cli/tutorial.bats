@@ -1,0 +1,11 @@
+# bats file_tags=tool:all
+# docs/tutorial.md, typed: the sizes are small (the comments before its blocks say how), the commands are the page's.
+setup() { load ../support/load; load ../support/page; setup_case; }
+
+@test "tutorial: its commands run, and the pipe gives what the stores between give" {
+  export ME2=$ROOT
+  run_page "$ROOT/docs/tutorial.md"
+  assert [ -s report.html ]
+  assert_equal "$(me2-preprocess show --digest piped.zarr | grep '^sha256')" "$(me2-preprocess show --digest prior.zarr | grep '^sha256')"
+  assert_equal "$(ls -A "$TMPDIR")" ""
+}
