@@ -17,6 +17,7 @@
 #include "report/caption_evaluation.h"
 #include "report/evaluation.h"
 #include "report/retrieval_evaluation.h"
+#include "report/scene_evaluation.h"
 
 namespace me2 {
 
@@ -55,7 +56,8 @@ void check_names(const std::vector<std::string>& given, std::vector<std::string>
 // ---- score
 
 struct ScoreVerb {
-  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file;
+  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels;
+  std::optional<ModelPath> scorer;
   std::vector<std::string> metrics;
   std::optional<InputPath> nets;
   std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence, clip_b, clip_l;
@@ -87,6 +89,9 @@ struct ScoreVerb {
     d.option("--clip-vocab", clip_vocab, "bpe_simple_vocab_16e6.txt[.gz] or merges.txt (default: beside the CLIP file)");
     d.option("--wordnet", wordnet, "WordNet's dictionary folder (default: ME2_WORDNET, else /usr/share/wordnet)");
     d.option("--caption-style", style, "rouge_l as the COCO evaluation or as MindEye2 (rouge_score); auto: coco when an image has several references");
+    d.option("--scene-labels", scene_labels, "stimulus store of rendered scenes (me2-preprocess simulate): also score whether captions and pictures show the right things; "
+                                             "stands for --truth and --references where those are not given");
+    d.option("--scorer", scorer, "CLIP towers trained on such scenes (me2-embed encoder), for recon_category, recon_colour, recon_background, tower_retrieval, tower_two_way");
     d.option("--array", array, "array of a store that holds the images");
     d.option("--antialias", antialias, "antialias when shrinking (torchvision 0.17 and later; the published figures did not)");
     d.option("--split-file", split_file, "also score the test ids of a split file (laion_fmri_splits format)");
@@ -97,11 +102,13 @@ struct ScoreVerb {
 };
 
 void score_caption_files(const ScoreVerb& o, cli::Run& run) {
-  if (!o.captions || !o.references) throw usage_error("--captions and --references go together");
+  const auto& right = o.references ? o.references : o.scene_labels;
+  if (!o.captions || !right) throw usage_error("--captions and --references go together");
   auto known = report::caption_score_names();
   known.push_back("bleu");
+  if (o.scene_labels) known.insert(known.end(), report::scene_caption_score_names().begin(), report::scene_caption_score_names().end());
   check_names(o.metrics, known);
-  const auto captions = report::read_captions(o.captions->path), references = report::read_captions(o.references->path);
+  const auto captions = report::read_captions(o.captions->path), references = report::read_captions(right->path);
   if (run.dry_run()) return;
   report::CaptionOptions how;
   how.metrics = o.metrics;
@@ -113,6 +120,7 @@ void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   how.coco_rouge = o.style == CaptionStyle::coco;
   if (o.style == CaptionStyle::automatic)
     for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;
+  if (o.scene_labels) how.scene_labels = o.scene_labels->path;
   how.allow_missing = o.allow_missing, how.resamples = o.resamples, how.seed = run.seed(), how.threads = run.threads();
   emit(report::score_captions(captions, references, how), o.output, run);
 }
@@ -122,10 +130,14 @@ void score(const ScoreVerb& o, cli::Run& run) {
   const c10::InferenceMode guard;
   if (o.resamples < 1) throw usage_error("--resamples: 1 or more expected");
   if (o.captions || o.references) return score_caption_files(o, run);
-  if (!o.recon || !o.truth) throw usage_error("RECON and --truth, or --captions and --references, expected");
+  const auto& seen = o.truth ? o.truth : o.scene_labels;
+  if (!o.recon || !seen) throw usage_error("RECON and --truth, or --captions and --references, expected");
   if (!(o.blend_weight >= 0 && o.blend_weight <= 1)) throw usage_error("--blend-weight: a number from 0 to 1 expected");
-  check_names(o.metrics, report::image_score_names());
-  const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(o.truth->path, o.array);
+  if (o.scorer && !o.scene_labels) throw usage_error("--scorer needs --scene-labels");
+  auto known = report::image_score_names();
+  if (o.scene_labels) known.insert(known.end(), report::scene_image_score_names().begin(), report::scene_image_score_names().end());
+  check_names(o.metrics, known);
+  const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(seen->path, o.array);
   std::optional<report::ImageSet> low;
   if (o.lowlevel) low = report::ImageSet::open(o.lowlevel->path, o.array);
   report::ScoreOptions how;
@@ -137,6 +149,8 @@ void score(const ScoreVerb& o, cli::Run& run) {
   take(how.nets.alexnet, o.alexnet), take(how.nets.inception, o.inception), take(how.nets.clip, o.clip), take(how.nets.effnet, o.effnet), take(how.nets.swav, o.swav);
   how.blend = o.blend_weight, how.antialias = o.antialias, how.allow_missing = o.allow_missing, how.resamples = o.resamples;
   how.batch_size = run.batch_size(16), how.seed = run.seed(), how.threads = run.threads();
+  if (o.scene_labels) how.scene_labels = o.scene_labels->path;
+  if (o.scorer) how.scorer = o.scorer->path;
   if (o.split_file) how.splits = report::read_split_file(o.split_file->path);
   if (run.dry_run()) return;
   emit(report::score_images(recon, truth, low ? &*low : nullptr, how), o.output, run);

@@ -10,11 +10,11 @@
 #include "base/json.h"
 #include "metrics/bootstrap.h"
 #include "models/minilm.h"
-#include "models/open_clip.h"
+#include "report/clip_towers.h"
+#include "report/scene_evaluation.h"
 #include "store/parallel.h"
 #include "store/zarr.h"
 #include "text/caption_scores.h"
-#include "text/clip_bpe.h"
 #include "text/wordpiece.h"
 #include "weights/state_dict.h"
 
@@ -46,29 +46,10 @@ std::vector<double> sentence_scores(const std::vector<std::string>& hypotheses, 
 // Cosine of CLIP's text embeddings with the nearest reference's.
 std::vector<double> clip_scores(const std::vector<std::string>& hypotheses, const std::vector<std::vector<std::string>>& references, const std::string& model,
                                 const std::string& vocabulary) {
-  const auto dict = weights::StateDict::open(model);
-  if (!dict.has("token_embedding.weight")) throw data_error("{}: no token_embedding.weight: a CLIP model with its text tower expected", model);
-  Json config = dict.config();
-  if (!config.contains("open_clip")) config["open_clip"]["quick_gelu"] = true;  // OpenAI's own files say nothing and use it
-  nn::Loader loader(dict);
-  for (const char* unused : {"visual.", "logit_scale", "input_resolution", "context_length", "vocab_size", "attn_mask"}) loader.ignore(unused);
-  const nn::Scope scope(loader);
-  const models::OpenClipText net(scope, models::OpenClipTextConfig::detect(scope, config));
-  loader.finish();
-  const auto words = text::ClipBpe::open(!vocabulary.empty() ? vocabulary : fs::is_directory(model) ? model : fs::path(model).parent_path().string());
-  if (words.size() != net.config.vocab_size) throw data_error("{}: {} words, the vocabulary has {}", model, net.config.vocab_size, words.size());
-  const auto embedded = [&](const std::string& text) {
-    const auto ids = words.encode(text, text::ClipFlavour::open_clip, static_cast<std::size_t>(net.config.context_length)).ids;
-    const at::Tensor x = net(at::tensor(ids, at::kLong).unsqueeze(0)).pooled[0];
-    return x / x.norm();
-  };
+  const ClipText embedded(model, vocabulary);
+  const at::Tensor h = embedded(hypotheses);
   std::vector<double> out;
-  for (std::size_t i = 0; i < hypotheses.size(); ++i) {
-    const at::Tensor h = embedded(hypotheses[i]);
-    double best = -1;
-    for (const auto& r : references[i]) best = std::max(best, at::dot(h, embedded(r)).item<double>());
-    out.push_back(best);
-  }
+  for (std::size_t i = 0; i < hypotheses.size(); ++i) out.push_back(at::mv(embedded(references[i]), h[static_cast<std::int64_t>(i)]).max().item<double>());
   return out;
 }
 
@@ -231,6 +212,11 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
   for (std::size_t k = 0; k < scores.size(); ++k) {
     scores[k].value = intervals[k].value, scores[k].low = intervals[k].low, scores[k].high = intervals[k].high, scores[k].n = intervals[k].n;
     out.scores.push_back(std::move(scores[k]));
+  }
+  if (!options.scene_labels.empty()) {
+    SceneOptions scene;
+    scene.wants = wants, scene.resamples = options.resamples, scene.seed = options.seed, scene.threads = options.threads;
+    add_scene_caption_scores(out, hypotheses, SceneLabels::read(options.scene_labels), scene);
   }
   return out;
 }

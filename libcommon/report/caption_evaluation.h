@@ -15,6 +15,7 @@ struct CaptionOptions {
   std::string sentence;              // folder of the sentence encoder (all-MiniLM-L6-v2) with its vocabulary; empty: not run
   std::string clip_b, clip_l;        // OpenAI CLIP ViT-B/32 and ViT-L/14 (open_clip names; text tower); empty: not run
   std::string clip_vocabulary;       // bpe_simple_vocab_16e6.txt[.gz] or merges.txt; empty: beside the weights
+  std::string scene_labels;          // stimulus store of rendered scenes; empty: no caption_category, ...
   bool coco_rouge = true;            // rouge_l: the leaderboards' (beta 1.2 over all references); false: rouge_score's F1
   bool allow_missing = false;
   std::int64_t resamples = 10000;

@@ -15,6 +15,8 @@
 #include "metrics/identification.h"
 #include "metrics/pixels.h"
 #include "models/eval_nets.h"
+#include "report/scene_evaluation.h"
+#include "vision/resize.h"
 
 namespace me2::report {
 namespace {
@@ -51,6 +53,15 @@ class Pairs {
     at::Tensor recon = part(recon_, 1, first, count);
     if (low_) recon = recon * options_.blend + part(*low_, 2, first, count) * (1 - options_.blend);
     return {part(truth_, 0, first, count), recon};
+  }
+  // At the sizes they have; the low-level image is resized to the reconstruction's. Pictures of a folder must be of one size.
+  std::pair<at::Tensor, at::Tensor> read_as_stored(std::int64_t first, std::int64_t count) const {
+    const auto rows = [&](std::size_t which) {
+      return std::vector<std::int64_t>(joined_.rows[which].begin() + first, joined_.rows[which].begin() + first + count);
+    };
+    at::Tensor recon = recon_.read(rows(1));
+    if (low_) recon = recon * options_.blend + vision::resize(low_->read(rows(2)), recon.size(2), recon.size(3)) * (1 - options_.blend);
+    return {truth_.read(rows(0)), recon};
   }
 
  private:
@@ -249,6 +260,11 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
       out.splits[name].push_back(summarise(r, chosen, options));
       out.splits[name].back().per_image.clear();
     }
+  }
+  if (!options.scene_labels.empty()) {
+    SceneOptions scene;
+    scene.wants = wants, scene.resamples = options.resamples, scene.batch_size = options.batch_size, scene.seed = options.seed, scene.threads = options.threads, scene.splits = options.splits;
+    add_scene_image_scores(out, [&](std::int64_t first, std::int64_t count) { return pairs.read_as_stored(first, count); }, SceneLabels::read(options.scene_labels), options.scorer, scene);
   }
   return out;
 }

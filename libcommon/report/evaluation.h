@@ -27,6 +27,7 @@ struct ScoreOptions {
   int threads = 1;
   bool allow_missing = false, shuffled = true;
   std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
+  std::string scene_labels, scorer;  // stimulus store of rendered scenes; CLIP towers (report/scene_evaluation.h)
   std::function<void(std::int64_t)> progress;              // images done, of all passes
 };
 

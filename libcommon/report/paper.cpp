@@ -41,6 +41,16 @@ ScoreMeaning meaning_of(const std::string& score) {
       {"bleu4", {"BLEU-4", "runs of four words in common"}},
       {"cider", {"CIDEr", "n-grams weighted by how rare they are"}},
       {"sentence", {"Sentence", "cosine of sentence embeddings; with captions of reconstructions this is Cap-Sim (people .666)"}},
+      {"caption_category", {"caption: object", "share of captions that name the scene's main object"}},
+      {"caption_colour", {"caption: colour", "share of captions that name its colour"}},
+      {"caption_background", {"caption: background", "share of captions that name the background"}},
+      {"recon_category", {"picture: object", "share of reconstructions in which towers trained on other scenes see the right main object"}},
+      {"recon_colour", {"picture: colour", "the same for its colour"}},
+      {"recon_background", {"picture: background", "the same for the background"}},
+      {"tower_retrieval", {"tower retrieval", "a reconstruction finds its own image among all, in those towers' embedding"}},
+      {"tower_two_way", {"tower two-way", "a reconstruction is nearer to its own image than to another one"}},
+      {"clip_b", {"CLIP-B", "cosine of CLIP ViT-B/32 text embeddings"}},
+      {"clip_l", {"CLIP-L", "cosine of CLIP ViT-L/14 text embeddings"}},
       {"rsa", {"RSA", "rank correlation of dissimilarities with those measured in brains"}}};
   const auto it = meanings.find(score);
   if (it != meanings.end()) return it->second;

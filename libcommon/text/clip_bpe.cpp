@@ -48,7 +48,7 @@ ClipBpe ClipBpe::open(const std::string& path) {
   namespace fs = std::filesystem;
   if (!fs::exists(path)) throw missing_error("{}: no such vocabulary", path);
   if (fs::is_directory(path)) {
-    for (const char* name : {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "merges.txt"})
+    for (const char* name : {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "bpe_simple_vocab.txt", "merges.txt"})
       if (fs::exists(fs::path(path) / name)) return open(fs::path(path) / name);
     throw missing_error("{}: no bpe_simple_vocab_16e6.txt.gz or merges.txt in this folder", path);
   }

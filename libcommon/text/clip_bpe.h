@@ -14,8 +14,8 @@ enum class ClipFlavour { open_clip, hugging_face };
 
 class ClipBpe {
  public:
-  // bpe_simple_vocab_16e6.txt[.gz], merges.txt, or a folder that has one of them. The first line is skipped, at most 48,894
-  // merges are used. Exit::no_input, Exit::data.
+  // bpe_simple_vocab_16e6.txt[.gz], bpe_simple_vocab.txt (me2-embed encoder writes it), merges.txt, or a folder that has one of them. The
+  // first line is skipped, at most 48,894 merges are used. Exit::no_input, Exit::data.
   static ClipBpe open(const std::string& path);
   explicit ClipBpe(const std::vector<std::string>& merges);  // "left right", best first
 
