@@ -58,7 +58,7 @@ void check_names(const std::vector<std::string>& given, std::vector<std::string>
 struct ScoreVerb {
   std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels;
   std::optional<ModelPath> scorer;
-  std::vector<std::string> metrics;
+  std::vector<std::string> metrics, baselines;
   std::optional<InputPath> nets;
   std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence, clip_b, clip_l;
   std::optional<InputPath> wordnet, clip_vocab;
@@ -72,6 +72,7 @@ struct ScoreVerb {
   void describe(Describe& d) {
     d.positional("RECON", recon, "reconstructions: store, .npy (u1 or float [n,3,H,W]), .pt, or a folder of images");
     d.option("--truth", truth, "the images that were seen, in any of the same forms; joined by id or name");
+    d.option("--baseline", baselines, "NAME=PICTURES: other pictures for the same images, scored beside RECON: from a mean brain, the nearest training images, from true tokens");
     d.option("--blend", lowlevel, "low-level images: scored is .75 RECON + .25 of these");
     d.option("--blend-weight", blend_weight, "weight of RECON when blending");
     d.option("--captions", captions, "captions to score: {\"id\": \"text\"} or a store with caption");
@@ -140,6 +141,12 @@ void score(const ScoreVerb& o, cli::Run& run) {
   const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(seen->path, o.array);
   std::optional<report::ImageSet> low;
   if (o.lowlevel) low = report::ImageSet::open(o.lowlevel->path, o.array);
+  std::vector<std::pair<std::string, report::ImageSet>> baselines;
+  for (const auto& text : o.baselines) {
+    const auto equals = text.find('=');
+    if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) throw usage_error("--baseline: NAME=PICTURES expected, \"{}\" found", text);
+    baselines.emplace_back(text.substr(0, equals), report::ImageSet::open(text.substr(equals + 1), o.array));
+  }
   report::ScoreOptions how;
   how.metrics = o.metrics;
   if (o.nets) how.nets = report::NetFiles::in_folder(o.nets->path);
@@ -153,7 +160,9 @@ void score(const ScoreVerb& o, cli::Run& run) {
   if (o.scorer) how.scorer = o.scorer->path;
   if (o.split_file) how.splits = report::read_split_file(o.split_file->path);
   if (run.dry_run()) return;
-  emit(report::score_images(recon, truth, low ? &*low : nullptr, how), o.output, run);
+  auto scores = report::score_images(recon, truth, low ? &*low : nullptr, how);
+  for (const auto& [name, set] : baselines) report::add_baseline(scores, name, set, truth, how);
+  emit(scores, o.output, run);
 }
 
 // ---- retrieval

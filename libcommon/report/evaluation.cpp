@@ -134,6 +134,21 @@ void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan
   }
 }
 
+// The rows of these ids, in their order.
+void keep_only(Joined& joined, const std::vector<std::string>& ids, const std::string& path) {
+  std::map<std::string, std::size_t> at;
+  for (std::size_t i = 0; i < joined.ids.size(); ++i) at.emplace(joined.ids[i], i);
+  Joined kept;
+  kept.rows.resize(joined.rows.size());
+  for (const auto& id : ids) {
+    const auto it = at.find(id);
+    if (it == at.end()) throw data_error("{}: image {} is not there, which is among those scored", path, id);
+    kept.ids.push_back(id);
+    for (std::size_t s = 0; s < joined.rows.size(); ++s) kept.rows[s].push_back(joined.rows[s][it->second]);
+  }
+  joined = std::move(kept);
+}
+
 Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const ScoreOptions& options) {
   Score s;
   s.name = raw.name;
@@ -210,7 +225,8 @@ const std::vector<std::string>& image_score_names() {
 Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options) {
   std::vector<Keys> keys{keys_of(truth), keys_of(recon)};
   if (low_level) keys.push_back(keys_of(*low_level));
-  const Joined joined = join(keys, options.allow_missing);
+  Joined joined = join(keys, options.allow_missing || !options.only.empty());
+  if (!options.only.empty()) keep_only(joined, options.only, recon.path());
   Scores out;
   out.ids = joined.ids;
   const auto note_size = [&](const ImageSet& set) {
@@ -267,6 +283,14 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
     add_scene_image_scores(out, [&](std::int64_t first, std::int64_t count) { return pairs.read_as_stored(first, count); }, SceneLabels::read(options.scene_labels), options.scorer, scene);
   }
   return out;
+}
+
+void add_baseline(Scores& scores, const std::string& name, const ImageSet& pictures, const ImageSet& truth, const ScoreOptions& options) {
+  ScoreOptions how = options;
+  how.only = scores.ids, how.shuffled = false, how.splits.clear();
+  auto got = score_images(pictures, truth, nullptr, how);
+  for (auto& s : got.scores) s.per_image.clear();
+  scores.baselines[name] = std::move(got.scores);
 }
 
 std::map<std::string, std::vector<std::string>> read_split_file(const std::string& path) {

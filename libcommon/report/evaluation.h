@@ -26,6 +26,7 @@ struct ScoreOptions {
   std::uint64_t seed = 42;
   int threads = 1;
   bool allow_missing = false, shuffled = true;
+  std::vector<std::string> only;     // ids to score; empty: all
   std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
   std::string scene_labels, scorer;  // stimulus store of rendered scenes; CLIP towers (report/scene_evaluation.h)
   std::function<void(std::int64_t)> progress;              // images done, of all passes
@@ -36,6 +37,10 @@ const std::vector<std::string>& image_score_names();
 
 // low_level may be null. Every image goes through each network once.
 Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options);
+
+// Scores `pictures` like reconstructions, of the images in scores.ids only, into scores.baselines[name]: never blended, without controls.
+// Exit::data for an image that they lack.
+void add_baseline(Scores& scores, const std::string& name, const ImageSet& pictures, const ImageSet& truth, const ScoreOptions& options);
 
 // {"variants": [{"test_ids": [...]}]} as laion_fmri_splits, or {"test_ids": [...]}; "STEM" or "STEM/variant" -> ids.
 // File names among the ids lose their extension.

@@ -60,6 +60,7 @@ Json scores_json(const Scores& scores, const Json& provenance) {
   out["ids"] = scores.ids;
   if (!scores.splits.empty())
     for (const auto& [name, list] : scores.splits) out["splits"][name] = list_json(list);
+  for (const auto& [name, list] : scores.baselines) out["baselines"][name] = list_json(list);
   out["provenance"] = provenance;
   return out;
 }
@@ -71,12 +72,14 @@ std::string scores_csv(const Scores& scores) {
   };
   add(scores.scores, "");
   for (const auto& [name, list] : scores.splits) add(list, name);
+  for (const auto& [name, list] : scores.baselines) add(list, "baseline " + name);
   return out;
 }
 
 std::string scores_table(const Scores& scores) {
   std::string out = fmt::format("{:<24} {:>8} {:>8} {:>8} {:>7}\n", "score", "value", "low", "high", "n") + rows(scores.scores);
   for (const auto& [name, list] : scores.splits) out += fmt::format("\nsplit {}\n", name) + rows(list);
+  for (const auto& [name, list] : scores.baselines) out += fmt::format("\nbaseline {}\n", name) + rows(list);
   for (const auto& [name, reason] : scores.not_run) out += fmt::format("{:<24} not run: {}\n", name, reason);
   for (const auto& note : scores.notes) out += "note: " + note + "\n";
   return out;

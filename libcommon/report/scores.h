@@ -30,10 +30,11 @@ struct Scores {
   std::vector<std::string> notes;                            // resizes, missing images, pool sizes
   std::vector<std::string> ids;                              // of the images, as joined
   std::map<std::string, std::vector<Score>> splits;          // the same scores on the test ids of a split file, by its name
+  std::map<std::string, std::vector<Score>> baselines;       // the same scores of other pictures for the same images, by their name
   const Score* find(const std::string& name) const;
 };
 
-// {"scores": {NAME: {"value", "low", "high", "n", ...}}, "not_run": {NAME: reason}, "notes", "ids", "splits", "provenance"}.
+// {"scores": {NAME: {"value", "low", "high", "n", ...}}, "not_run": {NAME: reason}, "notes", "ids", "splits", "baselines", "provenance"}.
 // NaN becomes null.
 Json scores_json(const Scores& scores, const Json& provenance);
 std::string scores_csv(const Scores& scores);

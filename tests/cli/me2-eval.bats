@@ -88,6 +88,18 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   assert_output --partial "2 of its 3 test ids scored"
 }
 
+@test "score: other pictures for the same images are scored beside, and must have them all" {
+  npy a.npy 4 32 32; npy b.npy 4 32 32 5; npy c.npy 3 32 32 6
+  run -0 me2-eval score b.npy --truth a.npy --metrics ssim --baseline truth=a.npy --out s.json
+  assert_output --regexp 'baseline truth.ssim +1.0000' 
+  python3 -c "import json; j = json.load(open('s.json')); assert abs(j['baselines']['truth']['ssim']['value'] - 1) < 1e-6 and j['scores']['ssim']['value'] < .5"
+  run -64 --separate-stderr me2-eval score b.npy --truth a.npy --metrics ssim --baseline a.npy
+  assert_one_line_of_error
+  run -65 --separate-stderr me2-eval score b.npy --truth a.npy --metrics ssim --baseline few=c.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *c.npy* ]]
+}
+
 @test "score: the same caption as its reference has BLEU and ROUGE of one" {
   echo '{"1": "a red circle on a white table", "2": "two blue squares near a wall"}' > c.json
   run -0 --separate-stderr me2-eval score --captions c.json --references c.json --metrics bleu,rouge1,rouge_l --json
