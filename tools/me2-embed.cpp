@@ -8,7 +8,9 @@
 #include "models/brain_stage.h"
 #include "models/image_targets.h"
 #include "nn/device.h"
+#include "train/distributed.h"
 #include "train/encoder_stage.h"
+#include "train/launch.h"
 #include "train/trainer.h"
 
 namespace me2 {
@@ -129,21 +131,57 @@ void encoder(const train::EncoderOptions& o, cli::Run& run) {
 }
 
 void train_model(const train::TrainOptions& o, cli::Run& run) {
-  auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0));
+  if (o.nproc < 1) throw usage_error("--nproc: at least 1 expected, {} given", o.nproc);
+  const auto world = train::world_from_environment();
+  if (world.size > 1 && o.nproc > 1 && !train::launched_here())
+    throw usage_error("--nproc {}: this is already one of {} processes that a launcher started", o.nproc, world.size);
+  const auto threads = world.size > 1 && train::launched_here() ? std::max(1, run.threads() / world.size) : run.threads();
+  const bool several = o.nproc > 1 && world.size == 1 && !run.dry_run();
+  if (several) {
+    nn::set_threads(1);
+    if (const int status = train::launch_ranks(o.nproc, run.threads())) std::_Exit(status);
+    return;
+  }
+  std::string device = run.options().device;
+  if (device == "cuda" && world.size > 1) device = fmt::format("cuda:{}", world.local_rank);
+  auto context = train::make_context(device, run.dtype_name(), threads, run.seed(), run.batch_size(0));
   context.resume = run.options().resume;
   context.overwrite = run.options().overwrite;
-  if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
   if (run.dry_run()) {
     context.dry_run = true;
     const train::Trainer trainer(o, context);
     run.plan().note("training", trainer.plan());
     return;
   }
+  const bool finished = train::finished_before(o.model.path, context);
+  if (world.size == 1 && finished) return log_info("{} is complete", o.model.path);
   context.config_digest = run.config_digest();
   context.provenance = run.provenance().dump();
-  train::Trainer trainer(o, context);
-  const std::string last = trainer.run();
-  if (run.options().json) run.print(last + "\n");
+  if (world.rank > 0) {  // rank 0 speaks for all
+    LogSettings quiet = log_settings();
+    quiet.level = LogLevel::error;
+    set_log(quiet);
+    set_progress_mode(ProgressMode::never);
+  }
+  std::unique_ptr<train::Peers> peers;
+  if (world.size > 1) {
+    peers = train::join_peers(world, context.device);
+    const at::Tensor complete = train::flag(finished);
+    peers->broadcast(complete);
+    if (train::is_set(complete)) {
+      peers->leave();
+      return log_info("{} is complete", o.model.path);
+    }
+  }
+  try {
+    train::Trainer trainer(o, context, peers.get());
+    const std::string last = trainer.run();
+    if (peers) peers->leave();
+    if (run.options().json && world.rank == 0) run.print(last + "\n");
+  } catch (const std::exception& e) {
+    if (peers) peers->fail(e.what());
+    throw;
+  }
 }
 
 }  // namespace

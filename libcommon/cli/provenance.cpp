@@ -64,6 +64,7 @@ Json Run::config() const {
   Json config{{"tool", tool_}, {"verb", verb_}, {"version", version()}, {"seed", options_.seed}, {"zarr_format", options_.zarr_format},
               {"dtype", described::print_one(options_.dtype)}, {"device", options_.device.substr(0, options_.device.find(':'))}};
   for (const auto& item : described_->items()) {
+    if (item.name == "--nproc") continue;  // how many processes share the work does not decide what comes out
     if (item.access == Item::Access::value) config["options"][item.name] = values_of(item);
     else if (item.access != Item::Access::output)
       for (const auto& path : item.get()) config["contents"][item.name].push_back(quick_digest(path));

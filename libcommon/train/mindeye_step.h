@@ -7,6 +7,7 @@
 #include "models/mindeye.h"
 #include "nn/dropout.h"
 #include "train/losses.h"
+#include "train/peers.h"
 
 namespace me2::train {
 
@@ -17,35 +18,26 @@ struct StepSettings {
   bool corrected_mixco = false;  // see losses.h
 };
 
-// Rows of all subjects one after another, in the order of `subjects`.
+// Rows of all subjects one after another, in the order of `subjects`. With several processes: voxels of the joined batch (they are
+// mixed with each other before they are shared out), everything else of this process's rows.
 struct Batch {
   std::vector<std::size_t> subjects;  // position in the model's ridge
   std::vector<at::Tensor> voxels;     // each [b_s, V_s], unmixed
   at::Tensor clip_target;             // [B, T, D]
   at::Tensor vae_latent;              // [B, C, H, W], scaled as the SD VAE's (mode * 0.18215); undefined without low-level head
   at::Tensor cnx, cnx_aug;            // [B, P, W] ConvNeXt features of the clean and the augmented image; undefined: no such term
-  std::int64_t size() const { return clip_target.size(0); }
 };
 
 struct Draws {
-  std::vector<Mix> mix;         // one per subject: BiMixCo; empty: SoftCLIP with `temperature`
+  std::vector<Mix> mix;         // one per subject, of the joined batch: BiMixCo; empty: SoftCLIP with `temperature`
   double temperature = .004;
-  models::PriorDraws prior;     // used when the model has a prior
+  models::PriorDraws prior;     // of this process's rows; used when the model has a prior
   const nn::Training* dropout = nullptr;  // null: no dropout
 };
 
-// Other processes training on their parts of the same batch.
-class Peers {
- public:
-  virtual ~Peers() = default;
-  virtual int rank() const = 0;
-  virtual int size() const = 0;
-  virtual std::vector<at::Tensor> all_gather(const at::Tensor& local) = 0;  // equal shapes on all ranks
-};
-
 struct StepLoss {
-  at::Tensor total;  // to call backward() on. With peers: this rank's share; the sum of all ranks' gradients is the joined batch's
-  // Unscaled parts, of this rank's rows (contrastive and cont: of the joined batch). NaN when the part is off.
+  at::Tensor total;  // to call backward() on. With peers: this process's share; the sum of all gradients is the joined batch's
+  // Unscaled parts, of the joined batch. NaN when the part is off.
   double loss = 0, prior = 0, clip = 0, blurry = 0, cont = 0;
   double recon_cossim = 0, recon_mse = 0;  // of the prior's prediction; cosine along the token axis, as the reference has it
   Retrieval retrieval;                     // inside the (mixed) batch

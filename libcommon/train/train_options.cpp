@@ -50,6 +50,7 @@ void TrainOptions::describe(Describe& d) {
   d.option("--holdout", holdout, "share of the training images held out for --early-stop");
   d.option("--test-images", test_images, "test images used by the retrieval test");
   d.option("--half-betas", half_betas, "keep betas in memory as float16, as the reference does");
+  d.option("--nproc", nproc, "processes on this machine that share each batch, and --threads, with the result of one up to rounding; torchrun and srun start them otherwise");
   d.option("--export-official", export_official, "also write the weights as the reference's last.pth");
 }
 

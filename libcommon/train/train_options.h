@@ -47,6 +47,7 @@ struct TrainOptions {
   int test_images = 300;
   bool half_betas = false;
   std::optional<std::string> export_official;
+  int nproc = 1;
 
   void describe(Describe& d);
 };

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <numeric>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -17,7 +18,7 @@
 
 namespace me2::train {
 
-Trainer::Trainer(const TrainOptions& options, const TrainContext& context) : options_(options), context_(context) {
+Trainer::Trainer(const TrainOptions& options, const TrainContext& context, Peers* peers) : options_(options), context_(context), peers_(peers) {
   if (options_.subjects.empty()) throw usage_error("--subjects: at least one subject store expected");
   if (!options_.names.empty() && options_.names.size() != options_.subjects.size())
     throw usage_error("--names: {} names for {} subjects", options_.names.size(), options_.subjects.size());
@@ -40,8 +41,10 @@ Trainer::Trainer(const TrainOptions& options, const TrainContext& context) : opt
   build_model();
   build_optimizer();
   if (context_.dry_run) return;
-  folder_ = TrainingFolder(options_.model.path, context_.resume, context_.overwrite);
+  if (writes()) folder_ = TrainingFolder(options_.model.path, context_.resume, context_.overwrite);
+  if (peers_) peers_->barrier();  // the folder is ours, and what it held is gone or kept
   if (context_.resume) restore();
+  if (together()) align_peers();
 }
 
 Trainer::~Trainer() = default;
@@ -67,6 +70,7 @@ void Trainer::load_data() {
   const std::int64_t batch = context_.batch_size > 0 ? context_.batch_size : count == 1 ? 24 : 42;
   per_subject_ = batch / count;
   if (per_subject_ < 1) throw usage_error("--batch-size {}: less than one sample for each of {} subjects", batch, count);
+  if (together()) Share(std::vector<std::int64_t>(subjects_.size(), per_subject_), peers_->rank(), peers_->size());  // can it be shared?
   const std::int64_t samples = options_.samples_per_epoch > 0 ? options_.samples_per_epoch : largest;
   iterations_ = std::max<std::int64_t>(1, samples / (per_subject_ * count));
   steps_per_epoch_ = std::max<std::int64_t>(1, iterations_ / options_.accumulate);
@@ -222,31 +226,46 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
   const auto where = epoch * iterations_ + iteration;
   const bool mixing = epoch < static_cast<std::int64_t>(options_.mixup_pct * options_.epochs);
   Batch batch;
-  std::vector<std::int32_t> stimulus;
+  std::vector<std::int32_t> all, stimulus;  // of the joined batch; of this process
+  const Share share = together() ? Share(std::vector<std::int64_t>(subjects_.size(), per_subject_), peers_->rank(), peers_->size()) : Share();
   for (std::size_t s = 0; s < subjects_.size(); ++s) {
     const auto first = order[s].begin() + iteration * per_subject_;
     const std::vector<std::int64_t> rows(first, first + per_subject_);
     batch.subjects.push_back(s);
     batch.voxels.push_back(subjects_[s].betas(rows).to(context_.device));
-    for (const auto row : rows) stimulus.push_back(subjects_[s].stimulus()[row]);
+    for (const auto row : rows) all.push_back(subjects_[s].stimulus()[row]);
     if (mixing) {
       Mix mix = draw_mix(per_subject_, generator("mix/" + subjects_[s].name(), where, false));
       draws.mix.push_back({mix.perm.to(context_.device), mix.betas.to(context_.device), mix.select.to(context_.device)});
     }
   }
-  Random variants(context_.seed, fmt::format("augment/{}", where));
+  std::vector<std::int64_t> mine(all.size());
+  std::iota(mine.begin(), mine.end(), 0);
+  if (!share.whole()) {
+    const at::Tensor rows = share.rows();
+    mine.assign(rows.const_data_ptr<std::int64_t>(), rows.const_data_ptr<std::int64_t>() + rows.numel());
+  }
+  for (const auto i : mine) stimulus.push_back(all[static_cast<std::size_t>(i)]);
+  Random random(context_.seed, fmt::format("augment/{}", where));
   const auto target = [&](const char* name) { return targets_->get(name, stimulus).to(context_.device); };
-  batch.clip_target = options_.image_aug ? targets_->draw("clip_tokens", stimulus, variants).to(context_.device) : target("clip_tokens");
+  const auto augmented = [&](const char* name) {
+    const auto drawn = targets_->draw_variants(name, all.size(), random);
+    std::vector<std::int64_t> variants;
+    for (const auto i : mine) variants.push_back(drawn[static_cast<std::size_t>(i)]);
+    return targets_->variants(name, stimulus, variants).to(context_.device);
+  };
+  batch.clip_target = options_.image_aug ? augmented("clip_tokens") : target("clip_tokens");
   if (lowlevel_) batch.vae_latent = target("vae_latent");
   if (cnx_) {
     batch.cnx = target("cnx_feature");
     if (targets_->has("cnx_feature_aug")) batch.cnx_aug = target("cnx_feature_aug");  // one variant per image, as me2-embed images writes it
-    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = targets_->draw("cnx_feature", stimulus, variants).to(context_.device);
+    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = augmented("cnx_feature");
   }
   if (model_->diffusion_prior) {
-    draws.prior = model_->diffusion_prior->draw(batch.clip_target.cpu(), settings_.condition_drop, settings_.condition_drop, generator("prior", where, false));
+    const at::Tensor like = at::empty({static_cast<std::int64_t>(all.size()), targets_->tokens(), targets_->width()}, at::kFloat);  // of the joined batch
+    draws.prior = model_->diffusion_prior->draw(like, settings_.condition_drop, settings_.condition_drop, generator("prior", where, false));
     for (at::Tensor* t : {&draws.prior.times, &draws.prior.noise, &draws.prior.brain_uniform, &draws.prior.image_uniform})
-      if (t->defined()) *t = t->to(context_.device);
+      if (t->defined()) *t = share.mine(*t).to(context_.device);
   }
   return batch;
 }
@@ -267,11 +286,11 @@ void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const st
     {
       const Autocast mixed(context_.device, context_.dtype);
       if (low_rank_.empty()) {
-        loss = mindeye_step(*model_, batch, draws, settings_);
+        loss = mindeye_step(*model_, batch, draws, settings_, peers_);
       } else {
         const auto tensors = effective(false);
         TensorSource source(tensors);
-        loss = mindeye_step(models::MindEye(source, config_), batch, draws, settings_);
+        loss = mindeye_step(models::MindEye(source, config_), batch, draws, settings_, peers_);
       }
     }
     if (!std::isfinite(loss.loss)) {
@@ -279,6 +298,7 @@ void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const st
       const auto& parameters = optimizer_.parameters();
       const bool kept = std::all_of(parameters.begin(), parameters.end(), sound);
       if (kept) checkpoint(true);
+      if (peers_) peers_->leave();  // the loss is the joined batch's: all see it
       throw data_error("the loss is {} at step {} (epoch {}, batch {}; prior {}, contrastive {}, low-level {}); {} is in {}/last", std::fabs(loss.loss),
                        position_, epoch, iteration, std::fabs(loss.prior), std::fabs(loss.clip), std::fabs(loss.blurry),
                        kept ? "the model before this step" : "the last checkpoint", partial());
@@ -291,6 +311,7 @@ void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const st
     ++sums_.count;
   }
   ++position_;
+  if (together()) sum_gradients();
   if (scale != 1) optimizer_.scale_gradients(1 / scale);
   if (context_.dtype == at::kHalf || options_.clip_gradient > 0) {
     const double norm = optimizer_.gradient_norm();
@@ -323,7 +344,7 @@ std::string Trainer::run() {
       progress.advance();
       if (sums_.count % 8 == 1) progress.set_note(fmt::format("epoch {} loss {:.4g}", epoch, sums_.loss / static_cast<double>(sums_.count)));
       const bool last = position_ == (epoch + 1) * steps_per_epoch_;
-      if (!last && stop_requested()) leave();
+      if (!last && stop_asked()) leave();
       if (!last && options_.checkpoint_steps > 0 && position_ % options_.checkpoint_steps == 0) checkpoint(false);
     }
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
@@ -341,7 +362,7 @@ std::string Trainer::run() {
     } else {
       log_info("{}; {:.4g} samples/s", text, rate);
     }
-    if (!stop && position_ < total_steps_ && stop_requested()) leave();
+    if (!stop && position_ < total_steps_ && stop_asked()) leave();
     if (!stop && position_ < total_steps_ && epoch % std::max(1, options_.checkpoint_interval) == 0) checkpoint(true);
   }
   finish();
@@ -350,7 +371,9 @@ std::string Trainer::run() {
 
 void Trainer::leave() {
   checkpoint(true);
-  throw Error(Exit::temp_fail, fmt::format("stopped by {} after step {} of {}: --resume goes on from here", stop_signal_name(), position_, total_steps_));
+  if (peers_) peers_->leave();
+  throw Error(Exit::temp_fail, fmt::format("stopped by {} after step {} of {}: --resume goes on from here",
+                                          stop_requested() ? stop_signal_name() : "a signal to another process", position_, total_steps_));
 }
 
 bool Trainer::end_epoch(std::int64_t epoch) {
@@ -373,7 +396,12 @@ bool Trainer::end_epoch(std::int64_t epoch) {
   bool stop = false;
   double held = none;
   if (options_.early_stop > 0) {
-    held = holdout_loss();
+    if (writes()) held = holdout_loss();
+    if (together()) {  // all must come to the same decision
+      const at::Tensor shared = at::tensor({held}, at::kDouble);
+      peers_->broadcast(shared);
+      held = shared.item<double>();
+    }
     if (best_epoch_ < 0 || held < best_loss_) {
       best_loss_ = held;
       best_epoch_ = epoch;
@@ -389,7 +417,7 @@ bool Trainer::end_epoch(std::int64_t epoch) {
   const bool last = stop || position_ >= total_steps_;
   const bool due = last || (options_.evaluate_interval > 0 && epoch % options_.evaluate_interval == 0);
   std::pair<Retrieval, double> tested{{none, none}, none};
-  if (due && !subjects_.front().test().empty() && clip) tested = test();
+  if (writes() && due && !subjects_.front().test().empty() && clip) tested = test();
   row.emplace_back("test_image_retrieval", tested.first.forward);
   row.emplace_back("test_brain_retrieval", tested.first.backward);
   row.emplace_back("test_loss_clip", tested.second);

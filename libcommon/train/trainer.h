@@ -42,7 +42,9 @@ bool finished_before(const std::string& model, const TrainContext& context);
 
 class Trainer {
  public:
-  Trainer(const TrainOptions& options, const TrainContext& context);  // checks everything, reads the data, makes or resumes the model
+  // Checks everything, reads the data, makes or resumes the model. With peers all processes train the same model on their shares of each
+  // batch, with the results of one process up to rounding; rank 0 alone writes, and all must see the same files.
+  Trainer(const TrainOptions& options, const TrainContext& context, Peers* peers = nullptr);
   ~Trainer();
   std::string plan() const;  // JSON: sizes, steps, parameters
   // Exit::temp_fail when a signal came (resumable), Exit::data when the loss is not finite. Returns the last row as JSON text.
@@ -67,15 +69,22 @@ class Trainer {
   bool end_epoch(std::int64_t epoch);  // true: stop early
   [[noreturn]] void leave();  // after a signal: checkpoint, Exit::temp_fail
   void checkpoint(bool with_model);
+  void write_checkpoint(bool with_model);
   void restore();
   void finish();
   Rate rate() const;
+  bool writes() const { return !peers_ || peers_->rank() == 0; }
+  bool together() const { return peers_ && peers_->size() > 1; }
+  void align_peers();       // everybody starts from rank 0's weights
+  void sum_gradients();     // over the processes
+  bool stop_asked() const;  // by a signal to any process
   std::string partial() const { return options_.model.path + ".partial"; }
   at::Generator generator(const std::string& what, std::int64_t where, bool on_device) const;
   Json config_json() const;
 
   TrainOptions options_;
   TrainContext context_;
+  Peers* peers_ = nullptr;
   StepSettings settings_;
   std::vector<SubjectTrials> subjects_;
   std::vector<std::int64_t> held_out_;  // of the first subject

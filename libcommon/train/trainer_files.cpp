@@ -102,6 +102,11 @@ std::string Trainer::plan() const {
 }
 
 void Trainer::checkpoint(bool with_model) {
+  if (writes()) write_checkpoint(with_model);
+  if (peers_) peers_->barrier();  // nobody leaves before it is written
+}
+
+void Trainer::write_checkpoint(bool with_model) {
   const c10::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> state;
   for (const auto& parameter : optimizer_.parameters()) state["weights." + parameter.name] = parameter.tensor.detach().cpu().contiguous();
@@ -156,6 +161,11 @@ void Trainer::restore() {
 
 void Trainer::finish() {
   checkpoint(true);
+  if (!writes()) {
+    peers_->barrier();
+    done_ = true;
+    return;
+  }
   const fs::path last = fs::path(partial()) / "last";
   for (const char* name : {"curves.csv", "curves.svg"}) fs::copy_file(fs::path(partial()) / name, last / name, fs::copy_options::overwrite_existing);
   if (options_.export_official) {
@@ -163,6 +173,7 @@ void Trainer::finish() {
     log_info("wrote {}", *options_.export_official);
   }
   folder_.publish();
+  if (peers_) peers_->barrier();
   done_ = true;
 }
 

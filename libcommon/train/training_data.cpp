@@ -164,16 +164,23 @@ at::Tensor Targets::get(const std::string& array, const std::vector<std::int32_t
   return at::cat(rows).to(at::kFloat);
 }
 
-at::Tensor Targets::draw(const std::string& array, const std::vector<std::int32_t>& stimulus, Random& random) const {
+std::vector<std::int64_t> Targets::draw_variants(const std::string& array, std::size_t samples, Random& random) const {
+  const auto variants = static_cast<std::uint64_t>(arrays_.at(array + "_augmented")->shape[0]);
+  std::vector<std::int64_t> out(samples);
+  for (auto& variant : out) variant = static_cast<std::int64_t>(random.below(variants + 1));
+  return out;
+}
+
+at::Tensor Targets::variants(const std::string& array, const std::vector<std::int32_t>& stimulus, const std::vector<std::int64_t>& variants) const {
   const Source& source = *arrays_.at(array + "_augmented");
   std::vector<at::Tensor> rows;
-  for (const auto s : stimulus) {
-    const auto variant = static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(source.shape[0]) + 1));
-    if (variant == 0) {
-      rows.push_back(get(array, {s}));
+  for (std::size_t i = 0; i < stimulus.size(); ++i) {
+    if (variants[i] == 0) {
+      rows.push_back(get(array, {stimulus[i]}));
     } else {
-      const at::Tensor all = source.all.defined() ? source.all.narrow(0, row_.at(s), 1) : source.read(row_.at(s), 1);
-      rows.push_back(all.select(1, variant - 1).to(at::kFloat));
+      const auto row = row_.at(stimulus[i]);
+      const at::Tensor all = source.all.defined() ? source.all.narrow(0, row, 1) : source.read(row, 1);
+      rows.push_back(all.select(1, variants[i] - 1).to(at::kFloat));
     }
   }
   return at::cat(rows);

@@ -56,8 +56,9 @@ class Targets {
   void require(const std::vector<std::int32_t>& stimulus, const std::string& by) const;
   bool knows(std::int32_t stimulus) const { return row_.contains(stimulus); }
   at::Tensor get(const std::string& array, const std::vector<std::int32_t>& stimulus) const;  // f32 [n, ...]
-  // From clip_tokens_augmented [sample, K, ...]: variant 0..K, 0 being the clean one, drawn for each sample.
-  at::Tensor draw(const std::string& array, const std::vector<std::int32_t>& stimulus, Random& random) const;
+  // From clip_tokens_augmented [sample, K, ...]: variant 0..K, 0 being the clean one, for each sample.
+  std::vector<std::int64_t> draw_variants(const std::string& array, std::size_t samples, Random& random) const;
+  at::Tensor variants(const std::string& array, const std::vector<std::int32_t>& stimulus, const std::vector<std::int64_t>& variants) const;
 
  private:
   struct Source;

@@ -420,7 +420,7 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
   Random random(1, "test");
   int drawn[3] = {0, 0, 0};
   for (int round = 0; round < 100; ++round) {
-    const at::Tensor got = targets.draw("clip_tokens", {0, 1, 2}, random);
+    const at::Tensor got = targets.variants("clip_tokens", {0, 1, 2}, targets.draw_variants("clip_tokens", 3, random));
     for (std::int64_t i = 0; i < 3; ++i) {
       const double value = got[i][0][0].item<double>();
       const int variant = got[i].equal(clean[i]) ? 0 : static_cast<int>(value - static_cast<double>(i)) / 1000;
