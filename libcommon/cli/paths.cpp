@@ -48,6 +48,12 @@ std::string handed_folder(const std::string& path) {
   return ::stat((folder / kMarker).c_str(), &info) == 0 && info.st_uid == ::geteuid() ? folder.string() : "";
 }
 
+// Removes the store whose path the command before has printed.
+void discard(std::string path) {
+  if (!path.empty() && path.back() == '\n') path.pop_back();
+  if (const auto folder = handed_folder(path); !folder.empty()) TemporaryFolder::adopt(folder);
+}
+
 // Everything on stdin until its end. `wait`: false takes only what is there already.
 std::string read_stdin(bool wait) {
   std::string text;
@@ -55,7 +61,9 @@ std::string read_stdin(bool wait) {
     pollfd ready{STDIN_FILENO, POLLIN, 0};
     const int n = ::poll(&ready, 1, wait ? -1 : 0);
     if (n < 0 && errno == EINTR) {
-      check_stop();
+      // The path can be here already while the command before still winds down.
+      if (wait && stop_requested()) discard(text);
+      if (wait) check_stop();
       continue;
     }
     if (n <= 0) break;
@@ -180,6 +188,7 @@ void Paths::resolve_input(const Item& item) {
 
 void Paths::hand_over() {
   if (handed_.empty() || !exists(handed_)) return;  // a dry run wrote nothing
+  check_stop();  // the reader has most likely been stopped too, and nobody would remove the store
   write_stdout(handed_ + "\n");
   for (auto& temporary : temporaries_)
     if (handed_.rfind(temporary.path() + "/", 0) == 0 || handed_.rfind(fs::absolute(temporary.path()).string() + "/", 0) == 0) temporary.keep();
@@ -189,9 +198,9 @@ void discard_handover() {
   struct stat info;
   if (::fstat(STDIN_FILENO, &info) != 0 || !S_ISFIFO(info.st_mode)) return;
   try {
-    std::string path = read_stdin(false);
-    if (!path.empty() && path.back() == '\n') path.pop_back();
-    if (const auto folder = handed_folder(path); !folder.empty()) TemporaryFolder::adopt(folder);
+    const std::string path = read_stdin(false);
+    ::close(STDIN_FILENO);  // a path printed from here on fails in the command before, which then removes its store
+    discard(path);
   } catch (const std::exception&) {
     // The run failed already; its own reason is the one to tell.
   }

@@ -55,3 +55,24 @@ assert_clean() { assert_equal "$(ls -A "$TMPDIR")" ""; assert [ ! -e recon.zarr 
   assert_equal "$(ls -A "$TMPDIR")" ""
   assert [ ! -e recon.zarr ]
 }
+
+@test "pipe: a reader that is stopped between the path and the end of its input removes the store" {
+  path=$(me2-align apply -q subj01.zarr - --model "$M" --split test)
+  assert [ -e "$path" ]
+  mkfifo pipe
+  me2-embed brain -q - out.zarr --model "$M" < pipe 2> embed.log & reader=$!
+  exec 7> pipe
+  echo "$path" >&7
+  for _ in {1..200}; do  # until it is the tool and catches SIGTERM (bit 14)
+    caught=$(sed -n 's/^SigCgt:\t/0x/p' /proc/$reader/status)
+    [ "$(cat /proc/$reader/comm)" = me2-embed ] && ((caught & 0x4000)) && break
+    sleep .05
+  done
+  sleep .3
+  kill -TERM $reader
+  status=0; wait $reader || status=$?
+  exec 7>&-
+  assert_equal "$status" 75
+  assert_equal "$(ls -A "$TMPDIR")" ""
+  assert [ ! -e out.zarr ]
+}
