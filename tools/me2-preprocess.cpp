@@ -52,14 +52,11 @@ template <class Options>
 void import_with(const Options& options, cli::Run& run, Json (*import)(const Options&, const ingest::Context&)) {
   const Json provenance = run.provenance();
   ingest::Context context;
-  context.overwrite = run.options().overwrite;
-  context.resume = run.options().resume;
   context.dry_run = run.dry_run();
-  context.zarr_format = run.options().zarr_format;
   context.seed = run.seed();
   context.threads = run.threads();
   context.provenance = &provenance;
-  context.config_digest = run.config_digest();
+  context.write = run.write_options();
   if (run.shard().count != 1) throw usage_error("--shard: me2-preprocess {} runs as one process", run.verb());
   const Json counts = import(options, context);
   if (run.dry_run()) {

@@ -319,7 +319,7 @@ Json import_custom(const CustomOptions& o, const Context& context) {
   info.attributes = &attributes;
   const Json counts = store::subject_counts(trials, voxels.count, info);
   if (context.dry_run) return counts;
-  store::SubjectWriter writer(o.output.path, trials.size(), voxels.count, context.subject_options());
+  store::SubjectWriter writer(o.output.path, trials.size(), voxels.count, context.write);
   writer.append(trials.size(), data.betas.data());
   writer.publish(trials, voxels, info, *context.provenance);
   return counts;

@@ -13,13 +13,11 @@ namespace me2::ingest {
 
 // From the common options of the run.
 struct Context {
-  bool overwrite = false, resume = false, dry_run = false;
-  int zarr_format = 3;
+  store::WriteOptions write;
+  bool dry_run = false;
   std::uint64_t seed = 42;
   int threads = 1;
   const Json* provenance = nullptr;
-  std::string config_digest;
-  store::SubjectWriteOptions subject_options() const { return {resume, overwrite, zarr_format, config_digest}; }
 };
 
 // error: NaN betas end the run. drop: voxels that are NaN in every trial go, then trials in which a NaN is left.

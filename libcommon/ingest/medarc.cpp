@@ -217,14 +217,16 @@ Json import_medarc(const MedarcOptions& options, const Context& context) {
 
   if (context.dry_run) return store::subject_counts(trials, width, info);
 
-  // Streamed; only when NaN turn up does a second pass follow.
+  // Streamed. --nan drop looks through the betas first: what is left decides the store's shape.
+  const int writing_pass = options.nan == NanRule::drop ? 1 : 0;
   std::vector<std::uint8_t> drop_voxel(static_cast<std::size_t>(width), 0);
   for (int pass = 0;; ++pass) {
     std::vector<std::int64_t> kept;
     for (std::size_t v = 0; v < drop_voxel.size(); ++v)
       if (!drop_voxel[v]) kept.push_back(static_cast<std::int64_t>(v));
     const auto out_width = static_cast<std::int64_t>(kept.size());
-    store::SubjectWriter writer(options.output.path, trials.size(), out_width, context.subject_options());
+    std::optional<store::SubjectWriter> writer;
+    if (pass == writing_pass) writer.emplace(options.output.path, trials.size(), out_width, context.write);
     BetaCheck check(width);
     std::vector<std::int64_t> bad(static_cast<std::size_t>(trials.size()), 0);
     const std::int64_t block = std::clamp<std::int64_t>((32 << 20) / (width * 4), 1, std::max<std::int64_t>(1, trials.size()));
@@ -248,7 +250,7 @@ Json import_medarc(const MedarcOptions& options, const Context& context) {
           ++bad_trials;
         }
       }
-      if (bad_trials == 0 || pass > 0) {
+      if (writer && (bad_trials == 0 || pass > 0)) {
         const float* rows_out = buffer.data();
         if (out_width != width) {
           packed.resize(static_cast<std::size_t>(n * out_width));
@@ -256,12 +258,14 @@ Json import_medarc(const MedarcOptions& options, const Context& context) {
             for (std::int64_t v = 0; v < out_width; ++v) packed[static_cast<std::size_t>(k * out_width + v)] = buffer[static_cast<std::size_t>(k * width + kept[static_cast<std::size_t>(v)])];
           rows_out = packed.data();
         }
-        writer.append(n, rows_out);
+        writer->append(n, rows_out);
       }
       i += n;
       progress.advance(n);
     }
+    if (pass == 0 && !writer && bad_trials == 0) continue;
     if (bad_trials > 0 && pass == 0) {
+      if (writer) writer->discard();
       if (options.nan == NanRule::error)
         throw data_error("{}: dataset betas holds NaN: {}; --nan drop leaves them out", release.betas_path, nan_summary(trials.session, bad));
       drop_voxel = check.never_seen();
@@ -285,7 +289,7 @@ Json import_medarc(const MedarcOptions& options, const Context& context) {
     info.constant_voxels = check.constant_voxels();
     voxels.count = out_width;
     if (options.stimuli) attributes["stimuli"] = fs::path(options.stimuli->path).filename().string();
-    writer.publish(trials, voxels, info, *context.provenance);
+    writer->publish(trials, voxels, info, *context.provenance);
     break;
   }
   Json counts = store::subject_counts(trials, voxels.count, info);

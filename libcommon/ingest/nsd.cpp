@@ -362,7 +362,7 @@ Json import_nsd(const NsdOptions& options, const Context& context) {
 
   std::optional<store::SubjectWriter> writer;
   const auto run_all = [&](bool scan_only, const std::vector<std::uint8_t>& drop_trial, std::int64_t kept_trials) {
-    if (!scan_only) writer.emplace(options.output.path, kept_trials, voxels.count, context.subject_options());
+    if (!scan_only) writer.emplace(options.output.path, kept_trials, voxels.count, context.write);
     BetaCheck check(voxels.count);
     voxels.mean.clear(), voxels.sd.clear();
     nan_values.assign(static_cast<std::size_t>(trials.size()), 0);

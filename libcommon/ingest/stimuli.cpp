@@ -174,12 +174,7 @@ Json import_stimuli(const StimuliOptions& options, const Context& context) {
   if (most > 0) spec.arrays.push_back({"caption", {static_cast<std::int64_t>(most)}, store::DType::str, {"caption"}, "1", "captions, empty beyond the last one"});
   Json attributes{{"counts", counts}};
   spec.attributes = &attributes;
-  store::WriteOptions write;
-  write.resume = context.resume;
-  write.overwrite = context.overwrite;
-  write.zarr_format = context.zarr_format;
-  write.config_digest = context.config_digest;
-  store::StageWriter out(options.output.path, spec, write);
+  store::StageWriter out(options.output.path, spec, context.write);
   Progress progress("images", source.count);
   const std::size_t pixels = static_cast<std::size_t>(3 * source.height * source.width);
   for (const store::RowRange& unit : out.todo()) {

@@ -34,11 +34,10 @@ SimulationOptions checked(const SimulateOptions& o, std::uint64_t seed) {
   return s;
 }
 
+// Of the stores in the folder: the folder's own .partial answers for --overwrite.
 store::WriteOptions write_options(const ingest::Context& context) {
-  store::WriteOptions w;
-  w.resume = context.resume;
-  w.zarr_format = context.zarr_format;
-  w.config_digest = context.config_digest;
+  store::WriteOptions w = context.write;
+  w.overwrite = false;
   return w;
 }
 
@@ -113,6 +112,8 @@ void z_score(std::vector<float>& betas, std::span<const Trial> trials, std::size
 
 Json write_subject(const std::string& path, const SimulationOptions& o, int number, const ingest::Context& context) {
   SubjectSimulator subject(o, number);
+  store::SubjectWriter out(path, static_cast<std::int64_t>(subject.trials().size()), subject.voxels(), write_options(context));
+  if (out.published()) return store::SubjectStore(path).attributes()["counts"];
   Progress progress(fmt::format("subject {} of {}", number, o.subjects), static_cast<std::int64_t>(subject.images().size()));
   for (const auto row : subject.images()) {
     check_stop();
@@ -133,7 +134,6 @@ Json write_subject(const std::string& path, const SimulationOptions& o, int numb
     table.repeat.push_back(trials[t].repeat);
     table.split.push_back(trials[t].split);
   }
-  store::SubjectWriter out(path, static_cast<std::int64_t>(trials.size()), subject.voxels(), context.subject_options());
   for (std::size_t first = 0; first < trials.size();) {
     std::size_t last = first;
     while (last < trials.size() && trials[last].session == trials[first].session) ++last;
@@ -169,27 +169,23 @@ Json simulate(const SimulateOptions& options, const ingest::Context& context) {
   if (context.dry_run) return counts;
   // The folder is built beside its name and renamed when everything is in it; each store in it is itself written whole or not at all.
   const fs::path target = fs::path(options.output.path).lexically_normal(), partial = target.string() + ".partial";
-  if (!context.resume) fs::remove_all(partial);
+  const bool finished = fs::exists(target) && !context.write.overwrite;  // --resume: its stores say whether they are of this configuration
+  const fs::path folder = finished ? target : partial;
+  if (!finished && fs::exists(partial) && !context.write.resume) {
+    if (!context.write.overwrite)
+      throw Error(Exit::cant_create, fmt::format("{}: is there from an unfinished run; --resume continues it, --overwrite begins anew", partial.string()));
+    fs::remove_all(partial);
+  }
   std::error_code failed;
-  fs::create_directories(partial, failed);
-  if (failed) throw Error(Exit::cant_create, fmt::format("{}: cannot create: {}", partial.string(), failed.message()));
-  const auto missing = [&](const std::string& store) { return !fs::exists(partial / store); };
-  if (missing("stimuli.zarr"))
-    write_stimuli((partial / "stimuli.zarr").string(), options.scenes_only ? options.scenes_only : o.images(),
-                  options.scenes_only ? context.seed ^ kScenesOnlySeed : context.seed, o.side, context);
+  fs::create_directories(folder, failed);
+  if (failed) throw Error(Exit::cant_create, fmt::format("{}: cannot create: {}", folder.string(), failed.message()));
+  write_stimuli((folder / "stimuli.zarr").string(), options.scenes_only ? options.scenes_only : o.images(),
+                options.scenes_only ? context.seed ^ kScenesOnlySeed : context.seed, o.side, context);
   for (int s = 1; !options.scenes_only && s <= o.subjects; ++s) {
-    const std::string id = ingest::subject_id(s), store = id + ".zarr";
-    if (missing(store)) counts[id] = write_subject((partial / store).string(), o, s, context);
+    const std::string id = ingest::subject_id(s);
+    counts[id] = write_subject((folder / (id + ".zarr")).string(), o, s, context);
   }
-  if (context.overwrite && fs::exists(target)) {
-    const fs::path old = target.string() + ".old";
-    fs::remove_all(old);
-    fs::rename(target, old);
-    fs::rename(partial, target);
-    fs::remove_all(old);
-  } else {
-    fs::rename(partial, target);
-  }
+  if (!finished) store::publish_folder(partial.string(), target.string(), context.write.overwrite);
   return counts;
 }
 

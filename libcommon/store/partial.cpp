@@ -90,6 +90,22 @@ void remove_tree(const std::string& path) {
 
 }  // namespace
 
+void publish_folder(const std::string& from, const std::string& to, bool overwrite) {
+  if (is_absent_or_empty(to)) {
+    if (::rename(from.c_str(), to.c_str()) != 0) throw io_error("{}: rename from {} failed: {}", to, from, std::strerror(errno));
+  } else if (!overwrite) {
+    throw cannot_create(to, "exists by now; --overwrite replaces it");
+  } else if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_EXCHANGE) == 0) {
+    remove_tree(from);  // what was there before
+  } else {  // a file system that cannot exchange
+    const std::string old = fmt::format("{}.{}.old", to, ::getpid());
+    if (::rename(to.c_str(), old.c_str()) != 0 || ::rename(from.c_str(), to.c_str()) != 0)
+      throw io_error("{}: rename failed: {}", to, std::strerror(errno));
+    remove_tree(old);
+  }
+  sync_folder(parent_of(to));
+}
+
 struct PartialStore::Impl {
   std::string path, partial;
   WriteOptions options;
@@ -161,21 +177,7 @@ struct PartialStore::Impl {
     }
   }
 
-  void rename_to_final() const {
-    if (is_absent_or_empty(path)) {
-      if (::rename(partial.c_str(), path.c_str()) != 0) throw io_error("{}: rename from {} failed: {}", path, partial, std::strerror(errno));
-    } else if (!options.overwrite) {
-      throw cannot_create(path, "exists by now; --overwrite replaces it");
-    } else if (::renameat2(AT_FDCWD, partial.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) == 0) {
-      remove_tree(partial);  // the old store
-    } else {  // a file system that cannot exchange
-      const std::string old = fmt::format("{}.{}.old", path, ::getpid());
-      if (::rename(path.c_str(), old.c_str()) != 0 || ::rename(partial.c_str(), path.c_str()) != 0)
-        throw io_error("{}: rename failed: {}", path, std::strerror(errno));
-      remove_tree(old);
-    }
-    sync_folder(parent_of(path));
-  }
+  void rename_to_final() const { publish_folder(partial, path, options.overwrite); }
 };
 
 PartialStore::PartialStore(const std::string& path, const WriteOptions& options, const Json& plan, std::int64_t first_unit,
@@ -249,6 +251,10 @@ PartialStore::PartialStore(const std::string& path, const WriteOptions& options,
 PartialStore::~PartialStore() = default;
 bool PartialStore::published() const { return impl_->published; }
 Group& PartialStore::group() { return *impl_->group; }
+
+void PartialStore::discard() {
+  if (!impl_->published) remove_tree(impl_->partial);
+}
 
 bool PartialStore::publish(const Json& provenance, const std::function<bool()>& complete) {
   Impl& s = *impl_;

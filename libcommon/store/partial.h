@@ -26,6 +26,10 @@ struct WriteOptions {
   std::shared_ptr<const Json> config;  // what config_digest was made of, so that a refusal can name what differs; may be null
 };
 
+// Gives a finished folder its name, in one step; with `overwrite` what was there is exchanged for it and removed afterwards.
+// Exit::cant_create when the name is taken and is not to be overwritten, Exit::io when the system refuses.
+void publish_folder(const std::string& from, const std::string& to, bool overwrite);
+
 class PartialStore {
  public:
   // `plan`: structure that must agree between the processes that write one store. `build` makes the arrays in a fresh store.
@@ -44,6 +48,9 @@ class PartialStore {
   // process that writes one of several shards leaves its provenance for the one that ends last, and any other is at fault
   // (Exit::internal). True when the store is now there under its own name.
   bool publish(const Json& provenance, const std::function<bool()>& complete);
+
+  // Removes the .partial, when its content turned out to be of no use. Not of a published store.
+  void discard();
 
  private:
   struct Impl;

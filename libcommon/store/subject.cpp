@@ -1,15 +1,13 @@
 #include "store/subject.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/signals.h"
@@ -57,6 +55,7 @@ Json subject_counts(const Trials& trials, std::int64_t voxels, const SubjectInfo
   c["trials"] = trials.size();
   c["train_trials"] = by_split[0];
   c["test_trials"] = by_split[1];
+  if (by_split[2] > 0) c["validation_trials"] = by_split[2];
   c["unused_trials"] = by_split[-1];
   c["unique_images"] = shown.size();
   c["train_images"] = images[0].size();
@@ -70,19 +69,22 @@ Json subject_counts(const Trials& trials, std::int64_t voxels, const SubjectInfo
 }
 
 struct SubjectWriter::Impl {
-  std::string final_path, partial;
-  SubjectWriteOptions options;
-  std::int64_t trials, voxels, unit_rows, next = 0, done = 0;
-  Group group;
-  Array betas;
+  std::string partial;
+  std::int64_t trials, voxels, unit_rows = 1, next = 0, done = 0;
+  std::unique_ptr<PartialStore> store;
+  std::optional<Array> betas;
   std::vector<float> buffer;
   std::int64_t buffered = 0;
 
+  std::int64_t units() const { return (trials + unit_rows - 1) / unit_rows; }
+  bool has(std::int64_t unit) const { return betas->has_unit({unit, 0}); }
+  void write(std::int64_t count, const float* rows) {  // the rows before `next`
+    betas->write_rows(next - count, count, rows);
+    if (next < trials && stop_requested())
+      throw Error(Exit::temp_fail, fmt::format("stopped by {}; the same command with --resume continues {}", stop_signal_name(), partial));
+  }
   void flush() {
-    if (buffered == 0) return;
-    betas.write_rows(next - buffered, buffered, buffer.data());
-    buffered = 0;
-    check_stop();
+    if (const std::int64_t count = std::exchange(buffered, 0); count > 0) write(count, buffer.data());
   }
 };
 
@@ -129,47 +131,29 @@ std::string id_text(const std::set<std::int32_t>& ids) {
 
 }  // namespace
 
-SubjectWriter::SubjectWriter(const std::string& path, std::int64_t trials, std::int64_t voxels, const SubjectWriteOptions& options) {
-  std::string partial = path;
-  while (partial.size() > 1 && partial.back() == '/') partial.pop_back();
-  const std::string final_path = partial;
-  partial += ".partial";
-  if (fs::exists(final_path) && !options.overwrite) throw Error(Exit::cant_create, fmt::format("{}: exists already; --overwrite replaces it", final_path));
-  const fs::path parent = fs::absolute(final_path).parent_path();
-  if (!fs::is_directory(parent)) throw Error(Exit::cant_create, fmt::format("{}: the folder {} does not exist", final_path, parent.string()));
-  if (::access(parent.c_str(), W_OK) != 0) throw Error(Exit::cant_create, fmt::format("{}: no permission to write in {}", final_path, parent.string()));
-
-  bool resumed = false;
-  if (fs::exists(partial)) {
-    if (options.resume) {
-      try {
-        const Group old = Group::open(partial);
-        if (old.attributes().value("config_digest", std::string()) != options.config_digest)
-          throw usage_error("{}: cannot be resumed: it was begun with other options or inputs; remove it or run without --resume", partial);
-        resumed = old.has_array("betas") && old.array("betas").shape() == Shape{trials, voxels};
-      } catch (const Error& e) {
-        if (e.exit() == Exit::usage) throw;
-      }
-    }
-    if (!resumed) fs::remove_all(partial);
-  }
-  Json attributes{{"config_digest", options.config_digest}};
-  Group group = resumed ? Group::open(partial) : Group::create(partial, options.zarr_format, &attributes);
-  Array betas = resumed ? group.array("betas") : group.create_array("betas", betas_spec(trials, voxels, options.zarr_format));
-  impl_.reset(new Impl{final_path, partial, options, trials, voxels, betas.write_unit()[0], 0, 0, group, betas, {}, 0});
-  impl_->buffer.resize(static_cast<std::size_t>(std::min(impl_->unit_rows, std::max<std::int64_t>(trials, 1)) * voxels));
-  if (resumed) {  // a unit is one file, which exists only when it is whole
-    const int format = group.zarr_format();
-    for (std::int64_t unit = 0; unit * impl_->unit_rows < trials; ++unit) {
-      const std::string a = partial + "/betas/";
-      if (!fs::exists(format == 3 ? fmt::format("{}c/{}/0", a, unit) : fmt::format("{}{}.0", a, unit)) && !(format == 2 && fs::exists(fmt::format("{}{}/0", a, unit)))) break;
-      impl_->done = std::min(trials, (unit + 1) * impl_->unit_rows);
-    }
-  }
+SubjectWriter::SubjectWriter(const std::string& path, std::int64_t trials, std::int64_t voxels, const WriteOptions& options)
+    : impl_(std::make_unique<Impl>()) {
+  Impl& w = *impl_;
+  w.partial = path;
+  while (w.partial.size() > 1 && w.partial.back() == '/') w.partial.pop_back();
+  w.partial += ".partial";
+  w.trials = trials, w.voxels = voxels;
+  const fs::path parent = fs::absolute(w.partial).parent_path();
+  if (!fs::is_directory(parent)) throw Error(Exit::cant_create, fmt::format("{}: the folder {} does not exist", path, parent.string()));
+  const ArraySpec spec = betas_spec(trials, voxels, options.zarr_format);
+  w.unit_rows = spec.shards.empty() ? spec.chunks[0] : spec.shards[0];
+  const Json plan{{"kind", "subject"}, {"trials", trials}, {"voxels", voxels}};
+  w.store = std::make_unique<PartialStore>(path, options, plan, 0, w.units(), [&](Group& group) { group.create_array("betas", spec); });
+  w.betas = w.store->group().array("betas");
+  if (w.store->published()) w.done = trials;
+  for (std::int64_t unit = 0; w.done < trials && w.has(unit); ++unit) w.done = std::min(trials, (unit + 1) * w.unit_rows);
+  w.buffer.resize(static_cast<std::size_t>(std::min(w.unit_rows, std::max<std::int64_t>(trials, 1)) * voxels));
 }
 
 SubjectWriter::~SubjectWriter() = default;
 
+bool SubjectWriter::published() const { return impl_->store->published(); }
+void SubjectWriter::discard() { impl_->store->discard(); }
 std::int64_t SubjectWriter::rows_done() const { return impl_->done; }
 
 void SubjectWriter::append(std::int64_t count, const float* rows) {
@@ -183,9 +167,8 @@ void SubjectWriter::append(std::int64_t count, const float* rows) {
     }
     const std::int64_t take = std::min(count, w.unit_rows - w.buffered);
     if (w.buffered == 0 && take == w.unit_rows) {  // a whole unit: no copy
-      w.betas.write_rows(w.next, take, rows);
       w.next += take;
-      check_stop();
+      w.write(take, rows);
     } else {
       std::copy_n(rows, take * w.voxels, w.buffer.begin() + w.buffered * w.voxels);
       w.buffered += take;
@@ -199,9 +182,10 @@ void SubjectWriter::append(std::int64_t count, const float* rows) {
 void SubjectWriter::publish(const Trials& t, const Voxels& v, const SubjectInfo& info, const Json& provenance) {
   Impl& w = *impl_;
   w.flush();
+  if (w.store->published()) return;
   if (w.next != w.trials || t.size() != w.trials || v.count != w.voxels)
     throw Error(Exit::internal, fmt::format("{}: {} of {} rows of {} voxels written", w.partial, w.next, w.trials, w.voxels));
-  Group& g = w.group;
+  Group& g = w.store->group();
   // The small arrays are rewritten by a resumed run too: they are derived from the same configuration.
   for (const auto& name : g.array_names())
     if (name != "betas") fs::remove_all(w.partial + "/" + name);
@@ -213,7 +197,7 @@ void SubjectWriter::publish(const Trials& t, const Voxels& v, const SubjectInfo&
   write_small(g, "session", DType::i2, {n}, t.session.data(), {"trial"}, "1", "scanning session, 1-based");
   write_small(g, "run", DType::i2, {n}, t.run.data(), {"trial"}, "1", "run within the session, 1-based; 0 unknown");
   write_small(g, "repeat", DType::i2, {n}, repeat.data(), {"trial"}, "1", "how often the image had been shown, this time included");
-  write_small(g, "split", DType::i1, {n}, t.split.data(), {"trial"}, "1", "0 train, 1 test, -1 unused");
+  write_small(g, "split", DType::i1, {n}, t.split.data(), {"trial"}, "1", "0 train, 1 test, 2 validation, -1 unused");
   if (!t.behaviour.empty())
     write_small(g, "behaviour", DType::f4, {n, 17}, t.behaviour.data(), {"trial", "column"}, "1", "responses.tsv columns in NSD's order; NaN missing");
   if (!v.ijk.empty()) write_small(g, "voxel_ijk", DType::i4, {m, 3}, v.ijk.data(), {"voxel", "axis"}, "voxels", "place of the voxel in the volume, 0-based");
@@ -244,22 +228,12 @@ void SubjectWriter::publish(const Trials& t, const Voxels& v, const SubjectInfo&
   attributes["stimulus_ids_sha256"] = sha256(id_text(all));  // of the decimal ids, one per line
   attributes["train_ids_sha256"] = sha256(id_text(train));
   attributes["test_ids_sha256"] = sha256(id_text(test));
-  if (!provenance.is_null()) attributes["me2"] = provenance;
-  attributes["config_digest"] = w.options.config_digest;
   g.set_attributes(attributes);
-  g.consolidate();
-  check_stop();
-  std::error_code error;
-  std::string old;
-  if (fs::exists(w.final_path)) {  // --overwrite: the old store stays until the new one is whole
-    old = w.final_path + ".replaced";
-    fs::remove_all(old);
-    fs::rename(w.final_path, old, error);
-  }
-  if (!error) fs::rename(w.partial, w.final_path, error);
-  if (error) throw io_error("{}: cannot be renamed to {}: {}", w.partial, w.final_path, error.message());
-  if (!old.empty()) fs::remove_all(old, error);
-  sync_directory(fs::absolute(w.final_path).parent_path().string());
+  w.store->publish(provenance, [&] {
+    for (std::int64_t unit = 0; unit < w.units(); ++unit)
+      if (!w.has(unit)) return false;
+    return true;
+  });
 }
 
 namespace {
@@ -304,7 +278,7 @@ SubjectStore::SubjectStore(const std::string& path) : path_(path), group_(open_s
     for (std::int64_t i = 0; i < n; ++i) trials_.global_trial.push_back(static_cast<std::int32_t>(i));
   }
   for (const std::int8_t s : trials_.split)
-    if (s < -1 || s > 1) throw data_error("{}/split: value {} found, 0 (train), 1 (test) or -1 (unused) expected", path, static_cast<int>(s));
+    if (s < -1 || s > 2) throw data_error("{}/split: value {} found, 0 (train), 1 (test), 2 (validation) or -1 (unused) expected", path, static_cast<int>(s));
 }
 
 std::string SubjectStore::id() const { return group_.attributes().value("subject", std::string()); }

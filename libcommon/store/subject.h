@@ -1,6 +1,6 @@
 // Subject stores: one subject's single-trial responses (docs/stores.md). Arrays:
 //   betas f4 [trial, voxel]; stimulus, global_trial i4 [trial]; session, run, repeat i2 [trial] (1-based, 0 = unknown); split i1 [trial]
-//   (0 train, 1 test, -1 unused); behaviour f4 [trial, 17]; voxel_ijk i4 [voxel, 3]; affine f8 [4, 4]; roi/NAME bool [voxel];
+//   (0 train, 1 test, 2 validation, -1 unused); behaviour f4 [trial, 17]; voxel_ijk i4 [voxel, 3]; affine f8 [4, 4]; roi/NAME bool [voxel];
 //   beta_mean, beta_sd f8 [voxel] or [session, voxel]: what was subtracted and divided by.
 // Rows are in ascending global_trial. Everything but betas and the per-trial integers is optional.
 #pragma once
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/json_fwd.h"
+#include "store/partial.h"
 #include "store/zarr.h"
 
 namespace me2::store {
@@ -57,22 +58,18 @@ struct SubjectInfo {
 // Trials, images, repeats, sessions, voxels, split sizes, dropped: as stored under "counts" and printed.
 Json subject_counts(const Trials& trials, std::int64_t voxels, const SubjectInfo& info);
 
-struct SubjectWriteOptions {
-  bool resume = false, overwrite = false;
-  int zarr_format = 3;
-  std::string config_digest;  // of everything that decides the bytes; --resume refuses a .partial of another
-};
-
-// Built in PATH.partial, renamed by publish(). Betas come in row order, in pieces of any size; at most one write unit (about
-// 64 MiB) is held. Exit::cant_create when PATH exists, Exit::temp_fail between units when a signal asked to stop.
+// A store/partial.h store: PATH.partial, then renamed by publish(). Betas come in row order, in pieces of any size; at most one write
+// unit (about 64 MiB) is held. Errors are PartialStore's, and Exit::temp_fail between units when a signal asked to stop.
 class SubjectWriter {
  public:
-  SubjectWriter(const std::string& path, std::int64_t trials, std::int64_t voxels, const SubjectWriteOptions& options);
+  SubjectWriter(const std::string& path, std::int64_t trials, std::int64_t voxels, const WriteOptions& options);
   ~SubjectWriter();
-  std::int64_t rows_done() const;  // leading rows a resumed .partial already holds; pieces below it are passed over
+  bool published() const;          // --resume found the finished store: nothing is written
+  std::int64_t rows_done() const;  // leading rows that are there already; pieces below it are passed over
   void append(std::int64_t count, const float* rows);
   // `voxels` is taken at the end because statistics and constant voxels may be known only then.
   void publish(const Trials& trials, const Voxels& voxels, const SubjectInfo& info, const Json& provenance);
+  void discard();  // removes the .partial: what was appended turned out to be of no use
 
  private:
   struct Impl;

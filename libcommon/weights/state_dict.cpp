@@ -37,8 +37,10 @@ at::Tensor tensor_over(const std::byte* bytes, const std::vector<std::int64_t>& 
 
 StateDict StateDict::from_tensors(std::map<std::string, at::Tensor> tensors) {
   Entries entries;
-  for (auto& [name, tensor] : tensors)
-    entries[name] = {tensor.sizes().vec(), tensor.scalar_type(), [tensor] { return tensor; }};
+  for (const auto& named : tensors) {
+    const at::Tensor tensor = named.second;
+    entries[named.first] = {tensor.sizes().vec(), tensor.scalar_type(), [tensor] { return tensor; }};
+  }
   return {"memory", std::move(entries), nullptr};
 }
 

@@ -22,7 +22,7 @@ Json import(NsdOptions options, const std::string& out, bool overwrite = false) 
   options.output.path = out;
   const Json provenance;
   Context context;
-  context.overwrite = overwrite;
+  context.write.overwrite = overwrite;
   context.provenance = &provenance;
   return import_nsd(options, context);
 }

@@ -32,7 +32,7 @@ TEST(Subject, PiecesOfAnySizeMakeTheSameStore) {
   for (const int format : {2, 3})
     for (const std::int64_t step : {1, 7, 50}) {
       const std::string path = tmp / fmt::format("s{}_{}.zarr", format, step);
-      SubjectWriteOptions options;
+      WriteOptions options;
       options.zarr_format = format;
       SubjectWriter w(path, 50, 11, options);
       for (std::int64_t i = 0; i < 50; i += step) w.append(std::min(step, 50 - i), rows(i, std::min(step, 50 - i), 11).data());
@@ -59,22 +59,26 @@ TEST(Subject, PiecesOfAnySizeMakeTheSameStore) {
 TEST(Subject, AnInterruptedWriteGoesOnWhereItStopped) {
   test::TempDir tmp;
   const std::int64_t voxels = 1 << 22, n = 9;  // 16 MiB a row, 4 rows a unit
-  SubjectWriteOptions options;
+  WriteOptions options;
   options.config_digest = "a";
   const std::string path = tmp / "s.zarr";
   {
     SubjectWriter w(path, n, voxels, options);
     w.append(4, rows(0, 4, voxels).data());
     request_stop(15);
-    ME2_EXPECT_ERROR(w.append(4, rows(4, 4, voxels).data()), Exit::temp_fail);
+    ME2_EXPECT_ERROR(w.append(4, rows(4, 4, voxels).data()), Exit::temp_fail, "--resume");
     clear_stop();
+    ME2_EXPECT_ERROR(SubjectWriter(path, n, voxels, options), Exit::cant_create, "--resume continues it");
+    options.resume = true;
+    ME2_EXPECT_ERROR(SubjectWriter(path, n, voxels, options), Exit::temp_fail, "another process");
+    options.resume = false;
   }
   EXPECT_FALSE(std::filesystem::exists(path));
   ME2_EXPECT_ERROR(SubjectStore{path}, Exit::no_input, "--resume");
   ME2_EXPECT_ERROR(SubjectStore{path + ".partial"}, Exit::data, "unfinished");
   options.resume = true;
   options.config_digest = "b";
-  ME2_EXPECT_ERROR(SubjectWriter(path, n, voxels, options), Exit::usage, "other options");
+  ME2_EXPECT_ERROR(SubjectWriter(path, n, voxels, options), Exit::usage, "config_digest");
   options.config_digest = "a";
   SubjectWriter w(path, n, voxels, options);
   EXPECT_EQ(w.rows_done(), 8);
@@ -83,6 +87,7 @@ TEST(Subject, AnInterruptedWriteGoesOnWhereItStopped) {
   Voxels v;
   v.count = voxels;
   w.publish(trials(n), v, {}, Json());
+  EXPECT_TRUE(SubjectWriter(path, n, voxels, options).published());
   const SubjectStore s(path);
   for (const std::int64_t r : {0, 5, 8}) EXPECT_EQ(s.betas().read_rows<float>(r, 1), rows(r, 1, voxels));
 }
