@@ -26,7 +26,7 @@ img{width:100%;height:auto;image-rendering:auto;border-radius:4px;display:block}
 .found{display:grid;grid-template-columns:repeat(6,minmax(40px,96px));gap:.4rem;align-items:start;margin:.4rem 0}
 .found .right img{outline:3px solid #2e8b57}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(300px,1fr));gap:1rem}
 svg{max-width:100%;height:auto}pre{background:var(--soft);padding:.8rem;overflow-x:auto;font-size:.8rem;border-radius:6px}
-select{font:inherit;padding:.2em}@media print{.controls{display:none}body{max-width:none;padding:0}h2{break-after:avoid}}
+select{font:inherit;padding:.2em}@media print{.controls{display:none}body{max-width:none;padding:0}h2,h3{break-after:avoid}.cards{grid-template-columns:repeat(3,1fr)}.charts{grid-template-columns:1fr}}
 @media(max-width:480px){body{padding:.6rem;font-size:14px}.cards{grid-template-columns:1fr}th.opt,td.opt{display:none}}
 )css";
 
