@@ -3,6 +3,9 @@
 #     pipelines/step.sh OUTPUT COMMAND...
 out=$1
 shift
+# Another pipeline in the same folder would make the same output; the lock ends with the last process that holds it.
+exec 9> "$(dirname "$out")/.$(basename "$out").lock" || exit 73
+flock -n 9 || { echo "step: $out: another pipeline is making it in this folder" >&2; exit 75; }
 if [ -e "$out.partial" ]; then
   "$@" --resume && exit 0
   status=$?

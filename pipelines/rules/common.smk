@@ -1,0 +1,129 @@
+# What the rules share: the configuration, commands, and what the tools say of themselves by --dry-run.
+import os
+import shlex
+import sys
+
+sys.path.insert(0, workflow.basedir)
+from estimates import dry_run, memory_mb, runtime_minutes
+
+OUT = config.get("out", "out/run").rstrip("/")
+SUBJECT = config.get("subject", "subj01")
+MODELS = config.get("models") or {}
+INPUTS = config.get("inputs") or {}
+OPTIONS = config.get("options") or {}
+SHARDS = config.get("shards") or {}
+SEED = config.get("seed", 42)
+STEP = os.path.join(workflow.basedir, "step.sh")
+BIN = os.path.abspath(config.get("bin", os.path.join(workflow.basedir, os.pardir, "build", "bin")))
+
+# Each product the configuration may ask for under `stages`, and its file.
+PRODUCTS = {
+    "pretrain": "pretrained", "finetune": "finetuned", "align": "latent.zarr", "embed": "tokens.zarr", "prior": "prior.zarr",
+    "decode": "recon.zarr", "lowlevel": "lowlevel.zarr", "caption": "caption.zarr", "refine": "refined.zarr", "blend": "blended.zarr",
+    "score": "scores.json", "retrieval": "retrieval.json", "captions": "captions.json", "report": "report.html",
+}
+STAGES = config.get("stages") or list(PRODUCTS)
+
+shell.prefix(f"export PATH={shlex.quote(BIN)}:$PATH; set -euo pipefail; ")
+
+
+def options(stage):
+    """Further options of a stage, from the configuration."""
+    return OPTIONS.get(stage) or ""
+
+
+def asked(*stages):
+    return all(stage in STAGES for stage in stages)
+
+
+def missing_inputs():
+    return [f for f in config.get("files") or [] if not os.path.exists(f["path"])]
+
+
+def inputs_table():
+    lines = []
+    for f in config.get("files") or []:
+        there = os.path.exists(f["path"])
+        size = f["gb"]
+        lines.append(f"{'ok     ' if there else 'MISSING'}  {f['path']}  (about {size} GB)  {f.get('what', '')}")
+    n = len(missing_inputs())
+    lines.append(f"{n} of {len(lines)} files are missing" if n else f"all {len(lines)} files are there")
+    return "\n".join(lines)
+
+
+def wanted(wildcards):
+    """The products asked for; names every missing file before any work."""
+    if missing_inputs():
+        raise WorkflowError(f"files of this configuration are missing\n{inputs_table()}")
+    unknown = [s for s in STAGES if s not in PRODUCTS]
+    if unknown:
+        raise WorkflowError(f"stages: {unknown} unknown; there are {list(PRODUCTS)}")
+    return [f"{OUT}/{PRODUCTS[s]}" for s in STAGES]
+
+
+def stimuli():
+    return INPUTS.get("stimuli") or (f"{OUT}/simulated/stimuli.zarr" if "simulate" in config else f"{OUT}/stimuli.zarr")
+
+
+def simulated():
+    """What a rule that reads simulated data depends on."""
+    return [f"{OUT}/simulated"] if "simulate" in config else [stimuli()]
+
+
+def subject_store(name):
+    given = (INPUTS.get("subjects") or {}).get(name)
+    return given or (f"{OUT}/simulated/{name}.zarr" if "simulate" in config else f"{OUT}/{name}.zarr")
+
+
+def subject_inputs(names):
+    return [f"{OUT}/simulated"] if "simulate" in config else [subject_store(n) for n in names]
+
+
+def brain_model():
+    """The model of this subject: trained here, or given."""
+    return MODELS.get("brain") or f"{OUT}/finetuned"
+
+
+def pretrained_model():
+    if MODELS.get("pretrained"):
+        return [MODELS["pretrained"]]
+    return [f"{OUT}/pretrained"] if config.get("pretrain_subjects") else []
+
+
+def targets():
+    return INPUTS.get("targets") or f"{OUT}/targets.zarr"
+
+
+def truth():
+    return INPUTS.get("truth") or stimuli()
+
+
+def recon():
+    """What is scored: reconstructions made elsewhere, the blend, or our own."""
+    return INPUTS.get("recon") or (f"{OUT}/blended.zarr" if asked("blend") else f"{OUT}/recon.zarr")
+
+
+def shards(stage):
+    return int(SHARDS.get(stage, 1))
+
+
+def plan(command, inputs):
+    there = tuple(os.path.exists(str(f)) for f in inputs)
+    return dry_run(command.replace("OUTPUT", f"{OUT}/.planned"), BIN, there) if all(there) else {}
+
+
+def resource(stage, name, fallback):
+    return ((config.get("resources") or {}).get(stage) or {}).get(name, fallback)
+
+
+def megabytes(stage, command, inputs, attempt):
+    """What the dry run says is held, and room for the libraries; the configuration's where it says nothing or less. More by attempt."""
+    return memory_mb(plan(command, inputs), resource(stage, "mem_mb", None), attempt)
+
+
+def minutes(stage, command, inputs, attempt):
+    return runtime_minutes(plan(command, inputs), resource(stage, "runtime", 60), attempt)
+
+
+def cores(stage):
+    return resource(stage, "threads", config.get("threads", 1))

@@ -1,0 +1,90 @@
+# Subjects, stimuli and training targets.
+
+
+if "simulate" in config:
+
+    rule simulate:
+        output:
+            store=directory(f"{OUT}/simulated"),
+        params:
+            step=STEP,
+            command=lambda wildcards: simulate_command(None).replace("OUTPUT", f"{OUT}/simulated"),
+        log:
+            f"{OUT}/logs/simulate.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("simulate")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("simulate", simulate_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("simulate", simulate_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if config.get("subject_stores"):
+
+    rule subject:
+        input:
+            files=[f["path"] for f in config.get("files") or []],
+        output:
+            store=directory(f"{OUT}/{{subject}}.zarr"),
+        wildcard_constraints:
+            subject="|".join(config["subject_stores"]),
+        params:
+            step=STEP,
+            command=lambda wildcards: config["subject_stores"][wildcards.subject].replace("OUTPUT", f"{OUT}/{wildcards.subject}.zarr"),
+        log:
+            f"{OUT}/logs/{{subject}}.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("preprocess")
+        resources:
+            mem_mb=resource("preprocess", "mem_mb", 16000),
+            runtime=resource("preprocess", "runtime", 120),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if config.get("stimulus_store"):
+
+    rule stimuli:
+        input:
+            files=[f["path"] for f in config.get("files") or []],
+        output:
+            store=directory(f"{OUT}/stimuli.zarr"),
+        params:
+            step=STEP,
+            command=config["stimulus_store"].replace("OUTPUT", f"{OUT}/stimuli.zarr"),
+        log:
+            f"{OUT}/logs/stimuli.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("preprocess")
+        resources:
+            mem_mb=resource("preprocess", "mem_mb", 16000),
+            runtime=resource("preprocess", "runtime", 120),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if not INPUTS.get("targets") and MODELS.get("encoder"):
+
+    rule targets:
+        input:
+            stimuli=simulated(),
+            model=MODELS["encoder"],
+        output:
+            store=directory(f"{OUT}/targets.zarr"),
+        params:
+            step=STEP,
+            command=lambda wildcards: targets_command(None).replace("OUTPUT", f"{OUT}/targets.zarr"),
+        log:
+            f"{OUT}/logs/targets.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("targets")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("targets", targets_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("targets", targets_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"

@@ -1,0 +1,238 @@
+# Image tokens to pictures and words. Stages with shards write one store from several jobs: the jobs write disjoint parts of a store
+# beside the output, the last one publishes it there, and the gathering rule gives it its name.
+
+
+if shards("decode") > 1:
+
+    rule decode_begin:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+        output:
+            begun=temp(f"{OUT}/recon.shards/plan.json"),
+        params:
+            store=f"{OUT}/recon.shards/recon.zarr",
+            command=lambda wildcards: decode_command(None).replace("OUTPUT", f"{OUT}/recon.shards/recon.zarr"),
+        log:
+            f"{OUT}/logs/decode_begin.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("decode")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+        shell:
+            "rm -rf {params.store} {params.store}.partial; "
+            "{params.command} --dry-run --json > {output.begun} 2> {log}"
+
+
+    rule decode_shard:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+            begun=f"{OUT}/recon.shards/plan.json",
+        output:
+            done=temp(touch(f"{OUT}/recon.shards/{{shard}}.done")),
+        params:
+            command=lambda wildcards: decode_command(None).replace("OUTPUT", f"{OUT}/recon.shards/recon.zarr"),
+            of=shards("decode"),
+        log:
+            f"{OUT}/logs/decode.{{shard}}.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("decode")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+        shell:
+            "{params.command} --shard {wildcards.shard}/{params.of} --resume --threads {threads} > {log} 2>&1"
+
+
+    rule decode:
+        input:
+            expand(f"{OUT}/recon.shards/{{shard}}.done", shard=range(1, shards("decode") + 1)),
+        output:
+            store=directory(f"{OUT}/recon.zarr"),
+        params:
+            store=f"{OUT}/recon.shards/recon.zarr",
+        log:
+            f"{OUT}/logs/decode.log",
+        conda:
+            "../envs/me2.yaml"
+        shell:
+            "mv {params.store} {output.store} 2> {log}"
+
+
+else:
+
+    rule decode:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+        output:
+            store=directory(f"{OUT}/recon.zarr"),
+        params:
+            step=STEP,
+            command=lambda wildcards: decode_command(None).replace("OUTPUT", f"{OUT}/recon.zarr"),
+        log:
+            f"{OUT}/logs/decode.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("decode")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if shards("caption") > 1:
+
+    rule caption_begin:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+        output:
+            begun=temp(f"{OUT}/caption.shards/plan.json"),
+        params:
+            store=f"{OUT}/caption.shards/caption.zarr",
+            command=lambda wildcards: caption_command(None).replace("OUTPUT", f"{OUT}/caption.shards/caption.zarr"),
+        log:
+            f"{OUT}/logs/caption_begin.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("caption")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+        shell:
+            "rm -rf {params.store} {params.store}.partial; "
+            "{params.command} --dry-run --json > {output.begun} 2> {log}"
+
+
+    rule caption_shard:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+            begun=f"{OUT}/caption.shards/plan.json",
+        output:
+            done=temp(touch(f"{OUT}/caption.shards/{{shard}}.done")),
+        params:
+            command=lambda wildcards: caption_command(None).replace("OUTPUT", f"{OUT}/caption.shards/caption.zarr"),
+            of=shards("caption"),
+        log:
+            f"{OUT}/logs/caption.{{shard}}.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("caption")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+        shell:
+            "{params.command} --shard {wildcards.shard}/{params.of} --resume --threads {threads} > {log} 2>&1"
+
+
+    rule caption:
+        input:
+            expand(f"{OUT}/caption.shards/{{shard}}.done", shard=range(1, shards("caption") + 1)),
+        output:
+            store=directory(f"{OUT}/caption.zarr"),
+        params:
+            store=f"{OUT}/caption.shards/caption.zarr",
+        log:
+            f"{OUT}/logs/caption.log",
+        conda:
+            "../envs/me2.yaml"
+        shell:
+            "mv {params.store} {output.store} 2> {log}"
+
+
+else:
+
+    rule caption:
+        input:
+            tokens=f"{OUT}/prior.zarr",
+            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+        output:
+            store=directory(f"{OUT}/caption.zarr"),
+        params:
+            step=STEP,
+            command=lambda wildcards: caption_command(None).replace("OUTPUT", f"{OUT}/caption.zarr"),
+        log:
+            f"{OUT}/logs/caption.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("caption")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if MODELS.get("vae_lowlevel"):
+
+    rule lowlevel:
+        input:
+            tokens=f"{OUT}/tokens.zarr",
+            model=MODELS["vae_lowlevel"],
+        output:
+            store=directory(f"{OUT}/lowlevel.zarr"),
+        params:
+            step=STEP,
+            command=lambda wildcards: lowlevel_command(None).replace("OUTPUT", f"{OUT}/lowlevel.zarr"),
+        log:
+            f"{OUT}/logs/lowlevel.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("lowlevel")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("lowlevel", lowlevel_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("lowlevel", lowlevel_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+if MODELS.get("sdxl"):
+
+    rule refine:
+        input:
+            recon=f"{OUT}/recon.zarr",
+            caption=f"{OUT}/caption.zarr",
+            model=MODELS["sdxl"],
+        output:
+            store=directory(f"{OUT}/refined.zarr"),
+        params:
+            step=STEP,
+            command=lambda wildcards: refine_command(None).replace("OUTPUT", f"{OUT}/refined.zarr"),
+        log:
+            f"{OUT}/logs/refine.log",
+        conda:
+            "../envs/me2.yaml"
+        threads: cores("refine")
+        resources:
+            mem_mb=lambda wildcards, input, attempt: megabytes("refine", refine_command(input), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("refine", refine_command(input), input, attempt),
+        shell:
+            "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
+
+
+rule blend:
+    input:
+        recon=f"{OUT}/refined.zarr" if asked("refine") else f"{OUT}/recon.zarr",
+        lowlevel=f"{OUT}/lowlevel.zarr",
+    output:
+        store=directory(f"{OUT}/blended.zarr"),
+    params:
+        step=STEP,
+        command=lambda wildcards: blend_command(None).replace("OUTPUT", f"{OUT}/blended.zarr"),
+    log:
+        f"{OUT}/logs/blend.log",
+    conda:
+        "../envs/me2.yaml"
+    threads: cores("blend")
+    resources:
+        mem_mb=lambda wildcards, input, attempt: megabytes("blend", blend_command(input), input, attempt),
+        runtime=lambda wildcards, input, attempt: minutes("blend", blend_command(input), input, attempt),
+    shell:
+        "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
