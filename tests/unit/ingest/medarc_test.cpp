@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <map>
 
+#include "ingest/stimuli.h"
+#include "store/convert.h"
 #include "store/hdf5.h"
 #include "store/subject.h"
 #include "support/files.h"
@@ -129,6 +131,69 @@ TEST(Medarc, BehaviourSessionsRunsAndRepeats) {
   }
 }
 
+// The 17 values of one trial as the tars tell them: -1 where the store has NaN (columns 8 to 15).
+void expect_record(const SubjectStore& s, const std::vector<float>& behaviour, std::int64_t trial, const double* want) {
+  ASSERT_EQ(s.table().global_trial[trial], trial);  // with every trial in the store, row = global trial
+  for (std::int64_t c = 0; c < 17; ++c) {
+    const float got = behaviour[trial * 17 + c];
+    EXPECT_EQ(std::isnan(got) ? -1.0F : got, static_cast<float>(want[c])) << "trial " << trial << ", column " << c;
+  }
+}
+
+TEST(Medarc, FutureAndOldRecordsFollowFromTheStore) {
+  const Case c;
+  test::TempDir tmp;
+  for (const int subject : {1, 2}) {
+    const std::string id = subject_id(subject), out = tmp / id;
+    import(c.dir, out, subject);
+    const SubjectStore s(out);
+    const auto behaviour = s.behaviour();
+    const auto train = s.rows(0);
+    const auto future = c.io.raw<double>("out." + id + ".train_future_behav"), olds = c.io.raw<double>("out." + id + ".train_olds_behav");
+    ASSERT_EQ(future.size(), train.size() * 15 * 17);
+    ASSERT_EQ(olds.size(), train.size() * 3 * 17);
+    for (std::size_t i = 0; i < train.size(); ++i) {
+      const std::int64_t trial = train[i];
+      for (std::int64_t k = 0; k < 15; ++k) {  // the next trials of the same session
+        const double* record = future.data() + (i * 15 + k) * 17;
+        const std::int64_t next = trial + 1 + k;
+        if (next < s.trials() && s.table().session[next] == s.table().session[trial]) expect_record(s, behaviour, next, record);
+        else EXPECT_TRUE(std::all_of(record, record + 17, [](double x) { return x == -1; })) << trial << " + " << k + 1;
+      }
+      std::vector<std::int64_t> others;  // the other showings of the image, over all sessions
+      for (std::int64_t t = 0; t < s.trials(); ++t)
+        if (t != trial && s.table().stimulus[t] == s.table().stimulus[trial]) others.push_back(t);
+      for (std::size_t k = 0; k < 3; ++k) {
+        const double* record = olds.data() + (i * 3 + k) * 17;
+        if (k < others.size()) expect_record(s, behaviour, others[k], record);
+        else EXPECT_TRUE(std::all_of(record, record + 17, [](double x) { return x == -1; })) << trial << ", showing " << k;
+      }
+    }
+  }
+}
+
+TEST(Medarc, ImagesAreThoseOfTheRelease) {
+  const Case c;
+  test::TempDir tmp;
+  const auto want = c.io.raw<double>("out.image_checksum");  // sum of each image's float16 values
+  const auto image = store::H5File(c.dir + "/coco_images_224_float16.hdf5").shape("images");
+  const std::size_t size = image[1] * image[2] * image[3];
+  StimuliOptions options;
+  options.input.path = c.dir + "/coco_images_224_float16.hdf5";
+  options.output.path = tmp / "stimuli.zarr";
+  const Json provenance;
+  Context context;
+  context.provenance = &provenance;
+  import_stimuli(options, context);
+  const auto bytes = store::Group::open(tmp / "stimuli.zarr").array("image").read<std::uint8_t>();
+  ASSERT_EQ(bytes.size(), want.size() * size);
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    double sum = 0;  // the release's halves are bytes / 255, so the stored bytes give them back
+    for (std::size_t k = 0; k < size; ++k) sum += store::half_to_float(store::float_to_half(static_cast<float>(bytes[i * size + k]) / 255.0F));
+    EXPECT_DOUBLE_EQ(sum, want[i]) << "image " << i;
+  }
+}
+
 TEST(Medarc, BatchesOfTheOfficialLoaderComeFromTheStore) {
   const Case c;
   test::TempDir tmp;
@@ -139,7 +204,10 @@ TEST(Medarc, BatchesOfTheOfficialLoaderComeFromTheStore) {
     const auto train = s.rows(0);
     const auto draws = c.io.raw<std::int64_t>("in." + id + ".draws"), used = c.io.raw<std::int64_t>("out." + id + ".used_draws");
     const auto want = c.io.raw<std::int64_t>("out." + id + ".batch_voxel_rows");
-    const std::size_t bs = c.config["batch_size_per_subject"];
+    const auto halves = c.io.raw<std::uint16_t>("out." + id + ".batch_voxels_f16");
+    const auto images = c.io.raw<std::int64_t>("out.batch_image_index");
+    const std::size_t bs = c.config["batch_size_per_subject"], subjects = c.config["subj_list"].size(), width = s.voxels();
+    ASSERT_EQ(halves.size(), used.size() * bs * width);
     for (std::size_t b = 0; b < used.size(); ++b) {
       std::vector<std::pair<int, int>> batch;  // image, global trial
       for (std::size_t k = 0; k < bs; ++k) {
@@ -147,7 +215,15 @@ TEST(Medarc, BatchesOfTheOfficialLoaderComeFromTheStore) {
         batch.emplace_back(s.table().stimulus[r], s.table().global_trial[r]);
       }
       std::sort(batch.begin(), batch.end());
-      for (std::size_t k = 0; k < bs; ++k) EXPECT_EQ(batch[k].second, want[b * bs + k]);
+      std::vector<std::int64_t> rows;
+      for (std::size_t k = 0; k < bs; ++k) {
+        EXPECT_EQ(batch[k].second, want[b * bs + k]);
+        EXPECT_EQ(batch[k].first, images[(b * subjects + subject - 1) * bs + k]);
+        rows.push_back(batch[k].second);  // every trial is in the store: row = global trial
+      }
+      std::vector<float> voxels(bs * width);
+      s.read_rows(rows, voxels.data());
+      for (std::size_t i = 0; i < voxels.size(); ++i) EXPECT_EQ(store::float_to_half(voxels[i]), halves[b * bs * width + i]);
     }
   }
 }

@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "ingest/medarc.h"
 #include "store/convert.h"
 #include "store/subject.h"
 #include "support/files.h"
@@ -60,6 +61,9 @@ TEST(Nsd, BothVariantsFromBothFileKindsEqualTheReference) {
           const auto want = c.io.raw<std::uint16_t>("out." + id + ".notebook_betas_f16");
           ASSERT_EQ(got.size(), want.size());
           for (std::size_t i = 0; i < got.size(); ++i) EXPECT_EQ(got[i], store::half_to_float(want[i])) << i;
+          const auto exact = c.io.raw<double>("out." + id + ".notebook_betas_f64");  // before the one rounding to float16
+          ASSERT_EQ(got.size(), exact.size());
+          for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], exact[i], std::ldexp(std::max(1.0, std::abs(exact[i])), -11)) << i;
         }
         const std::string name = paper ? "paper" : "notebook";
         expect_relative(s.group().array("beta_mean").read<double>(), c.io.raw<double>("out." + id + "." + name + "_mean"), 1e-12, 1);
@@ -77,6 +81,35 @@ TEST(Nsd, BothVariantsFromBothFileKindsEqualTheReference) {
           EXPECT_EQ(s.table().split[t], shared[t]);
         }
       }
+}
+
+// config.json: the tars of the creation step are those of the medarc_layout case beside this one.
+TEST(Nsd, TrialsAndBehaviourAreThoseOfTheReleasedTars) {
+  const Case c;
+  test::TempDir tmp;
+  for (const int subject : {1, 2}) {
+    const std::string id = subject_id(subject);
+    import(options_for(c, subject, NsdVariant::release, NsdSource::hdf5), tmp / (id + "nsd"));
+    MedarcOptions o;
+    o.release = test::golden_dir("medarc_layout");
+    o.subject = subject;
+    o.output.path = tmp / (id + "medarc");
+    const Json provenance;
+    Context context;
+    context.provenance = &provenance;
+    import_medarc(o, context);
+    const SubjectStore raw(tmp / (id + "nsd")), released(tmp / (id + "medarc"));
+    EXPECT_EQ(raw.table().global_trial, released.table().global_trial);
+    EXPECT_EQ(raw.table().stimulus, released.table().stimulus);
+    EXPECT_EQ(raw.table().session, released.table().session);
+    EXPECT_EQ(raw.table().run, released.table().run);
+    EXPECT_EQ(raw.table().repeat, released.table().repeat);
+    EXPECT_EQ(raw.table().split, released.table().split);
+    const auto a = raw.behaviour(), b = released.behaviour();
+    ASSERT_EQ(a.size(), b.size());
+    ASSERT_FALSE(a.empty());
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) << i / 17 << ", column " << i % 17 << ": " << a[i] << " and " << b[i];
+  }
 }
 
 std::string ours(const std::string& name) { return std::string(ME2_SOURCE_DIR) + "/tests/golden/" + name; }  // whose sizes are known
