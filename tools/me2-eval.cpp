@@ -14,6 +14,7 @@
 #include "nn/device.h"
 #include "eval_report.h"
 #include "report/scores.h"
+#include "report/baselines.h"
 #include "report/caption_evaluation.h"
 #include "report/evaluation.h"
 #include "report/retrieval_evaluation.h"
@@ -56,7 +57,7 @@ void check_names(const std::vector<std::string>& given, std::vector<std::string>
 // ---- score
 
 struct ScoreVerb {
-  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels;
+  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels, predicted, train_tokens, train_images;
   std::optional<ModelPath> scorer;
   std::vector<std::string> metrics, baselines;
   std::optional<InputPath> nets;
@@ -72,7 +73,11 @@ struct ScoreVerb {
   void describe(Describe& d) {
     d.positional("RECON", recon, "reconstructions: store, .npy (u1 or float [n,3,H,W]), .pt, or a folder of images");
     d.option("--truth", truth, "the images that were seen, in any of the same forms; joined by id or name");
-    d.option("--baseline", baselines, "NAME=PICTURES: other pictures for the same images, scored beside RECON: from a mean brain, the nearest training images, from true tokens");
+    d.option("--baseline", baselines, "pictures scored beside RECON. mean: the mean of all; other: another image's; nearest: the training image whose tokens are nearest to "
+                                      "the predicted ones; NAME=PICTURES: any others, as from true tokens or a mean brain");
+    d.option("--predicted", predicted, "for --baseline nearest: predicted tokens of the images scored, store or .npy");
+    d.option("--train-tokens", train_tokens, "for --baseline nearest: tokens of training images, store or .npy; rows of images scored do not count");
+    d.option("--train-images", train_images, "for --baseline nearest: the training images, as RECON; found by id");
     d.option("--blend", lowlevel, "low-level images: scored is .75 RECON + .25 of these");
     d.option("--blend-weight", blend_weight, "weight of RECON when blending");
     d.option("--captions", captions, "captions to score: {\"id\": \"text\"} or a store with caption");
@@ -141,10 +146,15 @@ void score(const ScoreVerb& o, cli::Run& run) {
   const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(seen->path, o.array);
   std::optional<report::ImageSet> low;
   if (o.lowlevel) low = report::ImageSet::open(o.lowlevel->path, o.array);
-  std::vector<std::pair<std::string, report::ImageSet>> baselines;
+  std::vector<std::pair<std::string, std::optional<report::ImageSet>>> baselines;  // without pictures: made once the ids are known
   for (const auto& text : o.baselines) {
     const auto equals = text.find('=');
-    if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) throw usage_error("--baseline: NAME=PICTURES expected, \"{}\" found", text);
+    if (text == "nearest" && !(o.predicted && o.train_tokens && o.train_images)) throw usage_error("--baseline nearest needs --predicted, --train-tokens and --train-images");
+    if (text == "mean" || text == "other" || text == "nearest") {
+      baselines.emplace_back(text, std::nullopt);
+      continue;
+    }
+    if (equals == 0 || equals == std::string::npos || equals + 1 == text.size()) throw usage_error("--baseline: mean, other, nearest or NAME=PICTURES expected, \"{}\" found", text);
     baselines.emplace_back(text.substr(0, equals), report::ImageSet::open(text.substr(equals + 1), o.array));
   }
   report::ScoreOptions how;
@@ -161,7 +171,10 @@ void score(const ScoreVerb& o, cli::Run& run) {
   if (o.split_file) how.splits = report::read_split_file(o.split_file->path);
   if (run.dry_run()) return;
   auto scores = report::score_images(recon, truth, low ? &*low : nullptr, how);
-  for (const auto& [name, set] : baselines) report::add_baseline(scores, name, set, truth, how);
+  const report::Reconstructions scored{recon, truth, low ? &*low : nullptr, o.blend_weight, o.antialias, scores.ids};
+  for (const auto& [name, set] : baselines)
+    report::add_baseline(scores, name, set ? *set : name == "mean" ? report::mean_picture(scored) : name == "other" ? report::other_pictures(scored, run.seed())
+                         : report::nearest_pictures(scores.ids, o.predicted->path, o.train_tokens->path, o.train_images->path, o.array), truth, how);
   emit(scores, o.output, run);
 }
 
@@ -171,7 +184,7 @@ struct RetrievalVerb {
   InputPath brain;
   InputPath truth;
   report::RetrievalOptions options;
-  std::optional<InputPath> draws_file;
+  std::optional<InputPath> draws_file, train_tokens;
   int ways = 300, draws = 30;
   OutputOptions output;
   void describe(Describe& d) {
@@ -182,6 +195,7 @@ struct RetrievalVerb {
     d.option("--ways", ways, "candidates of a draw");
     d.option("--draws", draws, "draws of candidates");
     d.option("--draws-file", draws_file, ".npy [draws, ways] of positions, in place of random draws");
+    d.option("--train-tokens", train_tokens, "embeddings of training images, as --truth: also score the nearest of them in place of BRAIN");
     d.option("--allow-missing", options.allow_missing, "score the stimuli both sides have");
     output.describe(d);
   }
@@ -194,6 +208,7 @@ void retrieval(const RetrievalVerb& o, cli::Run& run) {
   if (o.ways < 2 || o.draws < 1) throw usage_error("--ways: 2 or more, --draws: 1 or more expected");
   how.ways = o.ways, how.draws = o.draws, how.seed = run.seed(), how.threads = run.threads();
   if (o.draws_file) how.draws_file = o.draws_file->path;
+  if (o.train_tokens) how.train_tokens = o.train_tokens->path;
   if (run.dry_run()) return;
   emit(report::score_retrieval(o.brain.path, o.truth.path, how), o.output, run);
 }

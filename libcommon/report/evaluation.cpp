@@ -10,11 +10,11 @@
 
 #include "base/error.h"
 #include "base/json.h"
-#include "base/random.h"
 #include "metrics/bootstrap.h"
 #include "metrics/identification.h"
 #include "metrics/pixels.h"
 #include "models/eval_nets.h"
+#include "report/baselines.h"
 #include "report/scene_evaluation.h"
 #include "vision/resize.h"
 
@@ -77,14 +77,6 @@ class Pairs {
   const Joined& joined_;
   const ScoreOptions& options_;
 };
-
-std::vector<std::int64_t> derangement(std::int64_t n, std::uint64_t seed) {  // a cyclic shift of a shuffled order
-  std::vector<std::int64_t> order(n), out(n);
-  std::iota(order.begin(), order.end(), std::int64_t{0});
-  Random(seed, "shuffled baseline").shuffle(std::span<std::int64_t>(order));
-  for (std::int64_t i = 0; i < n; ++i) out[order[i]] = order[(i + 1) % n];
-  return out;
-}
 
 void add_pixels(const Pairs& pairs, const ScoreOptions& options, bool pixcorr, bool ssim, std::vector<Raw>& out) {
   metrics::PixelScores all;

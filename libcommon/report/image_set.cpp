@@ -138,6 +138,13 @@ ImageSet ImageSet::open(const std::string& path, const std::string& array) {
   return set;
 }
 
+ImageSet ImageSet::made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read) {
+  ImageSet set;
+  set.path_ = name, set.shape_ = shape, set.keys_ = keys, set.read_ = std::move(read);
+  set.size_ = static_cast<std::int64_t>(keys.size());
+  return set;
+}
+
 at::Tensor ImageSet::read(const std::vector<std::int64_t>& rows) const { return as_unit(read_(rows), path_, rows); }
 
 Keys keys_of(const ImageSet& set) { return {set.path(), set.size(), set.keys(), set.aliases()}; }

@@ -15,6 +15,10 @@ class ImageSet {
   // `array`: of a store. Exit::data saying what is not right, with the file.
   static ImageSet open(const std::string& path, const std::string& array = "image");
 
+  // Pictures made by a function: rows -> float [n, 3, H, W] in [0, 1].
+  using Read = std::function<at::Tensor(const std::vector<std::int64_t>&)>;
+  static ImageSet made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read);
+
   std::int64_t size() const { return size_; }
   const std::string& path() const { return path_; }
   // Names of the images: stimulus ids of a stage store, rows of a stimulus store, file stems of a folder; empty for bare tensors.
@@ -29,7 +33,7 @@ class ImageSet {
   std::string path_, shape_;
   std::int64_t size_ = 0;
   std::vector<std::string> keys_, aliases_;
-  std::function<at::Tensor(const std::vector<std::int64_t>&)> read_;
+  Read read_;
 };
 
 // A picture for a page, from float [3, H, W] in [0, 1]: PNG up to 96 pixels a side, else JPEG of at most `limit` pixels a side.

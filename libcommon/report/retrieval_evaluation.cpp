@@ -16,6 +16,8 @@
 #include "metrics/brain.h"
 #include "metrics/identification.h"
 #include "metrics/retrieval.h"
+#include "report/baselines.h"
+#include "report/embeddings.h"
 #include "report/image_set.h"
 #include "store/npy.h"
 #include "store/zarr.h"
@@ -24,79 +26,6 @@ namespace me2::report {
 namespace {
 
 namespace fs = std::filesystem;
-
-struct Embeddings {
-  std::string path;
-  std::int64_t size = 0;
-  std::vector<std::string> ids;  // of rows; may repeat
-  std::function<at::Tensor(std::int64_t first, std::int64_t count)> read;  // [count, F], f16 where it is stored so
-};
-
-Embeddings open_embeddings(const std::string& path, const std::string& wanted) {
-  Embeddings out;
-  out.path = path;
-  if (fs::is_directory(path)) {
-    const auto group = store::Group::open(path);
-    std::string name = wanted;
-    for (const char* candidate : {"clip", "clip_tokens", "clip_pooled", "tokens"})
-      if (name.empty() && group.has_array(candidate)) name = candidate;
-    if (name.empty()) throw data_error("{}: no array clip, clip_tokens, clip_pooled or tokens; it holds {}", path, fmt::join(group.array_names(), ", "));
-    const auto array = group.array(name);
-    if (array.shape().size() < 2) throw data_error("{}: embeddings [sample, ...] expected, {} axes found", array.path(), array.shape().size());
-    out.path = array.path();
-    out.size = array.shape()[0];
-    if (group.has_array("stimulus"))
-      for (const auto id : group.array("stimulus").read<std::int64_t>()) out.ids.push_back(std::to_string(id));
-    out.read = [array](std::int64_t first, std::int64_t count) {
-      const bool half = array.dtype() == store::DType::f2;
-      auto box = store::Box{store::Shape(array.shape().size(), 0), array.shape()};
-      box.start[0] = first, box.count[0] = count;
-      at::Tensor x = at::empty({count, array.size() / array.shape()[0]}, half ? at::kHalf : at::kFloat);
-      array.read_bytes(box, half ? store::DType::f2 : store::DType::f4, x.mutable_data_ptr());
-      return x;
-    };
-  } else {
-    auto npy = std::make_shared<store::NpyFile>(path);
-    const auto& shape = npy->header().shape;
-    if (shape.size() < 2) throw data_error("{}: embeddings [n, ...] expected, {} axes found", path, shape.size());
-    out.size = shape[0];
-    const auto width = std::accumulate(shape.begin() + 1, shape.end(), std::int64_t{1}, std::multiplies<>());
-    out.read = [npy, width](std::int64_t first, std::int64_t count) {
-      at::Tensor x = at::empty({count, width}, at::kFloat);
-      npy->read_rows(first, count, store::DType::f4, x.mutable_data_ptr());
-      return x;
-    };
-  }
-  if (out.size == 0) throw data_error("{}: no embeddings", out.path);
-  return out;
-}
-
-// Per image, the rows of the brain store that show it, in their order.
-metrics::Rows averaged(const Embeddings& e, const std::vector<std::vector<std::int64_t>>& rows, std::size_t repeats) {
-  return {static_cast<std::int64_t>(rows.size()), [&e, &rows, repeats](std::int64_t first, std::int64_t count) {
-            bool single = true, neighbours = true;
-            for (std::int64_t i = first; i < first + count; ++i) {
-              single = single && std::min(repeats, rows[i].size()) == 1;
-              neighbours = neighbours && rows[i][0] == rows[first][0] + i - first;
-            }
-            at::Tensor out;
-            if (single && neighbours) {
-              out = e.read(rows[first][0], count);
-            } else {
-              std::vector<at::Tensor> parts;
-              for (std::int64_t i = first; i < first + count; ++i) {
-                const auto k = std::min(repeats, rows[i].size());
-                at::Tensor sum = e.read(rows[i][0], 1);
-                if (k > 1) sum = sum.to(at::kFloat);
-                for (std::size_t r = 1; r < k; ++r) sum += e.read(rows[i][r], 1).to(at::kFloat);
-                parts.push_back(k > 1 ? sum / static_cast<double>(k) : sum);
-              }
-              out = at::cat(parts);
-            }
-            if (!at::isfinite(out).all().item<bool>()) throw data_error("{}: rows {} to {} hold values that are not finite", e.path, first, first + count - 1);
-            return out;
-          }};
-}
 
 double mean(const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); }
 
@@ -111,20 +40,8 @@ at::Tensor read_npy_tensor(const std::string& path) {
 
 Scores score_retrieval(const std::string& brain_path, const std::string& image_path, const RetrievalOptions& options) {
   const Embeddings brain = open_embeddings(brain_path, options.brain_array), images = open_embeddings(image_path, options.image_array);
-  // Repeats: unique ids of the brain rows, in order of first appearance.
-  Keys brain_keys{brain.path, brain.size, {}, {}};
-  std::vector<std::vector<std::int64_t>> repeats;
-  std::map<std::string, std::size_t> at;
-  for (std::int64_t i = 0; i < brain.size; ++i) {
-    if (brain.ids.empty()) {
-      repeats.push_back({i});
-      continue;
-    }
-    const auto [it, fresh] = at.emplace(brain.ids[i], repeats.size());
-    if (fresh) brain_keys.keys.push_back(brain.ids[i]), repeats.emplace_back();
-    repeats[it->second].push_back(i);
-  }
-  brain_keys.size = static_cast<std::int64_t>(repeats.size());
+  const auto [names, repeats] = group_repeats(brain);
+  const Keys brain_keys{brain.path, static_cast<std::int64_t>(repeats.size()), names, {}};
   Scores out;
   Keys image_keys{images.path, images.size, images.ids, {}};
   Joined joined;
@@ -177,29 +94,53 @@ Scores score_retrieval(const std::string& brain_path, const std::string& image_p
   const metrics::Rows gallery = averaged(images, image_rows, 1);
   metrics::BootstrapOptions how;
   how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
+  const auto summarise = [&](const at::Tensor& s, bool image, const metrics::Direction& d, const std::string& suffix) {
+    Score score;
+    score.name = (image ? "image_retrieval" : "brain_retrieval") + suffix;
+    score.value = d.mean;
+    score.n = pool;
+    score.per_image = d.per_query;
+    const auto over_images = metrics::bca_mean(d.per_query, how);
+    score.low = over_images.low, score.high = over_images.high;
+    score.note = fmt::format("{}-way top-1 over {} draws; query: {}; the reference prints it as {}", ways, draws.size(),
+                             image ? "brain embedding among images" : "image among brain embeddings", image ? "bwd" : "fwd");
+    const auto wins = metrics::retrieval_wins(s, image ? 1 : 0);
+    score.details = {{"draws_low", d.low}, {"draws_high", d.high}, {"draws_sem", d.sem}, {"ways", static_cast<double>(ways)}, {"rank_percentile", mean(metrics::rank_percentile(wins))}};
+    for (const std::int64_t top : {1, 5, 10})
+      if (top < pool) score.details[fmt::format("full_pool_top_{}", top)] = mean(metrics::top_k(wins, top));
+    return score;
+  };
   const auto run = [&](std::size_t k, const std::string& suffix) {
     const at::Tensor s = metrics::cosine_matrix(averaged(brain, brain_rows, k), gallery);
     const auto plain = metrics::retrieve(s, draws), scaled = metrics::retrieve(metrics::csls(s, options.csls), draws);
     for (const bool image : {true, false}) {
-      const auto& d = image ? plain.image_retrieval : plain.brain_retrieval;
-      Score score;
-      score.name = (image ? "image_retrieval" : "brain_retrieval") + suffix;
-      score.value = d.mean;
-      score.n = pool;
-      score.per_image = d.per_query;
-      const auto over_images = metrics::bca_mean(d.per_query, how);
-      score.low = over_images.low, score.high = over_images.high;
-      score.note = fmt::format("{}-way top-1 over {} draws; query: {}; the reference prints it as {}", ways, draws.size(),
-                               image ? "brain embedding among images" : "image among brain embeddings", image ? "bwd" : "fwd");
-      const auto wins = metrics::retrieval_wins(s, image ? 1 : 0);
-      score.details = {{"draws_low", d.low}, {"draws_high", d.high}, {"draws_sem", d.sem}, {"ways", static_cast<double>(ways)},
-                       {"csls", (image ? scaled.image_retrieval : scaled.brain_retrieval).mean}, {"rank_percentile", mean(metrics::rank_percentile(wins))}};
-      for (const std::int64_t top : {1, 5, 10})
-        if (top < pool) score.details[fmt::format("full_pool_top_{}", top)] = mean(metrics::top_k(wins, top));
-      out.scores.push_back(std::move(score));
+      out.scores.push_back(summarise(s, image, image ? plain.image_retrieval : plain.brain_retrieval, suffix));
+      out.scores.back().details["csls"] = (image ? scaled.image_retrieval : scaled.brain_retrieval).mean;
+    }
+    return s;
+  };
+  const at::Tensor similarity = run(most, "");
+  const auto baseline = [&](const std::string& name, const at::Tensor& s, const std::string& what, bool both) {
+    const auto got = metrics::retrieve(s, draws);
+    for (const bool image : {true, false}) {
+      if (!image && !both) continue;
+      auto score = summarise(s, image, image ? got.image_retrieval : got.brain_retrieval, "");
+      score.note = what, score.per_image.clear();
+      out.baselines[name].push_back(std::move(score));
     }
   };
-  run(most, "");
+  baseline("shuffled", similarity.index_select(0, at::tensor(derangement(pool, options.seed), at::kLong)), "the brain embedding of another image", true);
+  // The mean of the unit-length predictions has, up to a factor, the mean of their cosines with an image. One and the same query for
+  // all: the other direction has ties only.
+  baseline("mean_brain", similarity.mean(0, true).expand({pool, pool}).contiguous(), "one query for all: the mean of the predictions", false);
+  if (!options.train_tokens.empty()) {
+    const auto train = open_embeddings(options.train_tokens, options.image_array);
+    std::int64_t left_out = 0;
+    std::vector<std::vector<std::int64_t>> rows;
+    for (const auto row : nearest_rows(averaged(brain, brain_rows, most), train, images.ids.empty() ? std::vector<std::string>{} : out.ids, &left_out)) rows.push_back({row});
+    baseline("nearest_train", metrics::cosine_matrix(averaged(train, rows, 1), gallery), "the training embedding nearest to the prediction", true);
+    if (left_out) out.notes.push_back(fmt::format("{}: {} rows show images that are scored, left out of nearest_train", train.path, left_out));
+  }
   if (most > 1) {
     out.notes.push_back(fmt::format("{} to {} repeats per image, averaged; also scored with fewer", fewest, most));
     for (std::size_t k = 1; k < std::min<std::size_t>(most, 4); ++k) run(k, fmt::format("_{}_repeat{}", k, k == 1 ? "" : "s"));

@@ -14,9 +14,11 @@ struct RetrievalOptions {
   std::uint64_t seed = 42;
   int threads = 1;
   bool allow_missing = false;
+  std::string train_tokens;  // embeddings of training images, as images: baseline nearest_train; empty: none
   std::string draws_file;  // .npy [draws, ways]: which images of the joined pool each draw takes
 };
 // image_retrieval and brain_retrieval (n-way top-1 over draws, interval over draws as the reference), full-pool ranks, CSLS.
+// Baselines: shuffled (another image's prediction), mean_brain, nearest_train.
 // Rows of the brain store that share a stimulus are its repeats: averaged, and scored for one, two, three repeats.
 Scores score_retrieval(const std::string& brain, const std::string& images, const RetrievalOptions& options);
 

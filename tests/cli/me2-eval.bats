@@ -100,6 +100,27 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   [[ "$stderr" == *c.npy* ]]
 }
 
+@test "score: baselines it makes itself: the mean, another image's, the nearest training image" {
+  npy a.npy 4 32 32; npy b.npy 4 32 32 5
+  npy p.npy 4 8 8 7; npy t.npy 6 8 8 7; npy train.npy 6 32 32  # as streams, p starts t and a starts train: the nearest images are a
+  run -0 --separate-stderr me2-eval score b.npy --truth a.npy --metrics ssim,pixcorr --baseline mean --baseline other --baseline nearest \
+    --predicted p.npy --train-tokens t.npy --train-images train.npy --resamples 200 --out s.json
+  python3 - <<'PY'
+import json
+j = json.load(open('s.json'))['baselines']
+assert sorted(j) == ['mean', 'nearest', 'other'], sorted(j)
+assert abs(j['nearest']['ssim']['value'] - 1) < 1e-6
+for name in 'mean', 'other':  # noise images: nothing in common
+    assert abs(j[name]['pixcorr']['value']) < .1 and j[name]['pixcorr']['low'] <= j[name]['pixcorr']['value'] <= j[name]['pixcorr']['high']
+PY
+  run -64 --separate-stderr me2-eval score b.npy --truth a.npy --baseline nearest --predicted p.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *"--train-tokens"* ]]
+  run -65 --separate-stderr me2-eval score b.npy --truth a.npy --metrics ssim --baseline nearest --predicted t.npy --train-tokens t.npy --train-images train.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *"6 rows without names, 4 images scored"* ]]
+}
+
 @test "score: the same caption as its reference has BLEU and ROUGE of one" {
   echo '{"1": "a red circle on a white table", "2": "two blue squares near a wall"}' > c.json
   run -0 --separate-stderr me2-eval score --captions c.json --references c.json --metrics bleu,rouge1,rouge_l --json
@@ -149,6 +170,19 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   run -0 me2-eval retrieval e.npy --truth e.npy
   assert_output --partial "5 images: 5-way instead of 300-way retrieval"
   assert_output --regexp "image_retrieval +1.0000"
+}
+
+@test "retrieval: shuffled, mean and nearest training predictions beside" {
+  npy e.npy 8 4 4; npy t.npy 10 4 4
+  run -0 --separate-stderr me2-eval retrieval e.npy --truth e.npy --train-tokens t.npy --out s.json
+  python3 - <<'PY'
+import json
+j = json.load(open('s.json'))['baselines']
+assert j['nearest_train']['image_retrieval']['value'] == 1  # t starts with e
+assert j['shuffled']['image_retrieval']['value'] == 0       # each prediction is another image's own
+assert j['mean_brain']['image_retrieval']['value'] == .125  # one query for all finds one of eight
+assert 'brain_retrieval' not in j['mean_brain']
+PY
 }
 
 @test "rsa: human IT and its noise ceiling" {
