@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <numeric>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 #include "base/hash.h"
@@ -15,6 +17,7 @@
 #include "ingest/glm.h"
 #include "ingest/matrix.h"
 #include "ingest/normalise.h"
+#include "ingest/trial_betas.h"
 
 namespace me2::ingest {
 namespace {
@@ -54,29 +57,9 @@ std::vector<float> estimate_run(const CustomOptions& o, const std::string& path,
   }
 }
 
-struct Data {
-  std::vector<float> betas;  // [trial, voxel]
-  std::int64_t voxels = 0;
-  std::vector<std::int64_t> column;  // which voxel of the mask (or file) each column is
-  Matrix first;                      // of the first file: volume, affine
-};
-
-void keep_voxels(Data& d, const std::vector<std::uint8_t>& keep) {
-  std::vector<std::int64_t> at, column;
-  for (std::size_t v = 0; v < keep.size(); ++v)
-    if (keep[v]) at.push_back(static_cast<std::int64_t>(v)), column.push_back(d.column[v]);
-  const std::int64_t rows = d.voxels ? static_cast<std::int64_t>(d.betas.size()) / d.voxels : 0;
-  std::size_t to = 0;
-  for (std::int64_t r = 0; r < rows; ++r)
-    for (const std::int64_t v : at) d.betas[to++] = d.betas[static_cast<std::size_t>(r * d.voxels + v)];
-  d.betas.resize(to);
-  d.voxels = static_cast<std::int64_t>(at.size());
-  d.column = std::move(column);
-}
-
 // Split-half reliability per voxel: over training images shown at least twice, Pearson correlation of the mean of the odd with the
 // mean of the even showings.
-std::vector<double> reliability(const Data& d, const store::Trials& t) {
+std::vector<double> reliability(const TrialBetas& d, const store::Trials& t) {
   std::map<std::int32_t, std::vector<std::int64_t>> shown;
   for (std::int64_t i = 0; i < t.size(); ++i)
     if (t.split[static_cast<std::size_t>(i)] == 0) shown[t.stimulus[static_cast<std::size_t>(i)]].push_back(i);
@@ -84,7 +67,8 @@ std::vector<double> reliability(const Data& d, const store::Trials& t) {
   for (const auto& [image, rows] : shown)
     if (rows.size() >= 2) images.push_back(&rows);
   if (images.size() < 3) throw data_error("reliability: {} training images were shown at least twice; 3 or more are needed", images.size());
-  const auto width = static_cast<std::size_t>(d.voxels);
+  const auto width = static_cast<std::size_t>(d.voxels());
+  std::vector<float> b(width);
   const double n = static_cast<double>(images.size());
   std::vector<double> sx(width), sy(width), sxx(width), syy(width), sxy(width), out(width);
   std::vector<double> odd(width), even(width);
@@ -93,7 +77,7 @@ std::vector<double> reliability(const Data& d, const store::Trials& t) {
     std::fill(even.begin(), even.end(), 0);
     const double n_odd = static_cast<double>((rows->size() + 1) / 2), n_even = static_cast<double>(rows->size() / 2);
     for (std::size_t k = 0; k < rows->size(); ++k) {
-      const float* b = d.betas.data() + (*rows)[k] * d.voxels;
+      d.read((*rows)[k], b.data());
       for (std::size_t v = 0; v < width; ++v) (k % 2 ? even : odd)[v] += b[v];
     }
     for (std::size_t v = 0; v < width; ++v) {
@@ -115,17 +99,113 @@ std::map<Key, std::vector<std::int64_t>> grouped(const store::Trials& t, Key (*k
   return out;
 }
 
-// Subtracts and divides the rows by the moments of `from` among them.
-Moments zscore(Data& d, const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& from) {
-  Moments m(static_cast<std::size_t>(d.voxels));
-  for (const std::int64_t r : from) m.add(d.betas.data() + r * d.voxels);
+Moments moments(const TrialBetas& d, const std::vector<std::int64_t>& rows) {
+  Moments m(static_cast<std::size_t>(d.voxels()));
+  std::vector<float> row(m.mean.size());
+  for (const std::int64_t r : rows) {
+    d.read(r, row.data());
+    m.add(row.data());
+  }
   m.finish();
-  for (const std::int64_t r : rows)
-    for (std::size_t v = 0; v < m.mean.size(); ++v) {
-      float& x = d.betas[static_cast<std::size_t>(r * d.voxels) + v];
-      x = static_cast<float>((x - m.mean[v]) / m.sd[v]);
-    }
   return m;
+}
+
+void zscore(std::span<float> row, const double* mean, const double* sd) {
+  for (std::size_t v = 0; v < row.size(); ++v) row[v] = static_cast<float>((row[v] - mean[v]) / sd[v]);
+}
+
+// What reading the betas (or the BOLD series) of every file found out.
+struct Found {
+  Matrix first;                        // of the first file: volume, affine
+  std::vector<std::int64_t> bad, never;  // values that are not finite, by trial and by voxel
+};
+
+void take(TrialBetas& data, Found& found, std::size_t event, const float* row) {
+  data.write(static_cast<std::int64_t>(event), row);
+  for (std::size_t v = 0; v < found.never.size(); ++v)
+    if (!std::isfinite(row[v])) ++found.bad[event], ++found.never[v];
+}
+
+// Every event's row of betas, a few at a time, or its estimate from the run's BOLD series, a run at a time.
+Found read_trials(const CustomOptions& o, const std::vector<std::string>& files, const VoxelMask& mask, const std::vector<Event>& events, std::int64_t ignored, TrialBetas& data) {
+  Found found;
+  found.bad.resize(events.size());
+  const bool single = o.events.size() == 1;  // one table over all betas files
+  const auto in_total = static_cast<std::int64_t>(events.size()) + ignored;
+  const std::string& table = o.events[0].path;
+  std::int64_t next_row = 0;
+  std::size_t used = 0;
+  Progress progress("files", static_cast<std::int64_t>(files.size()));
+  for (std::size_t k = 0; k < files.size(); ++k) {
+    const auto begin = [&](const Matrix& m) {
+      if (k == 0) {
+        found.first = m;
+        found.first.values.clear();
+        found.never.resize(static_cast<std::size_t>(m.voxels));
+        data.set_size(static_cast<std::int64_t>(events.size()), m.voxels);
+      } else if (m.voxels != data.voxels()) {
+        throw data_error("{}: {} voxels, but {} has {}", files[k], m.voxels, files[0], data.voxels());
+      }
+    };
+    std::vector<std::size_t> own;  // events of this file; rows ascend with them
+    for (std::size_t i = 0; i < events.size(); ++i)
+      if ((single && !o.betas.empty()) || events[i].table == static_cast<int>(k)) own.push_back(i);
+    if (o.betas.empty()) {
+      Matrix m = read_matrix(files[k], mask);
+      begin(m);
+      std::vector<Event> run;
+      for (const std::size_t i : own) run.push_back(events[i]);
+      if (!run.empty()) {
+        const std::int64_t width = m.voxels;
+        const auto betas = estimate_run(o, files[k], m, run);
+        for (std::size_t i = 0; i < own.size(); ++i) take(data, found, own[i], betas.data() + static_cast<std::int64_t>(i) * width);
+        used += own.size();
+      }
+    } else {
+      std::size_t next = 0;
+      const std::int64_t before = single ? next_row : 0;
+      while (next < own.size() && events[own[next]].row < before) ++next;
+      MatrixSink sink;
+      sink.begin = [&](const Matrix& m) {
+        begin(m);
+        next_row += m.rows;
+        if (single && next_row > in_total)  // rows of betas that no event names
+          throw data_error("{}: {} lines of trials, but the betas have {} rows: which trial is which is unknown", table, in_total, next_row);
+        for (const std::size_t i : own)
+          if (const Event& e = events[i]; !single && e.row >= m.rows)
+            throw data_error("{}: line {}: trial {}, but {} has {} rows of betas", o.events[static_cast<std::size_t>(e.table)].path, e.line, e.row + 1, files[k], m.rows);
+      };
+      sink.rows = [&](std::int64_t first, std::int64_t count, const float* rows) {
+        for (; next < own.size() && events[own[next]].row - before < first + count; ++next, ++used)
+          take(data, found, own[next], rows + (events[own[next]].row - before - first) * data.voxels());
+        return next < own.size() || single;
+      };
+      scan_matrix(files[k], mask, sink);
+    }
+    progress.advance();
+  }
+  if (used != events.size()) throw data_error("{}: {} trials, but the betas have {} rows", table, events.size(), next_row);
+  return found;
+}
+
+// --nan: ends with an error, or leaves out voxels without any value, then trials with a gap.
+void drop_nan(const CustomOptions& o, const std::string& file, const Found& found, TrialBetas& data, store::Trials& trials, store::SubjectInfo& info) {
+  if (std::none_of(found.bad.begin(), found.bad.end(), [](auto n) { return n > 0; })) return;
+  const std::string summary = nan_summary(trials.session, found.bad);
+  if (o.nan == NanRule::error) throw data_error("{}: NaN betas: {}; --nan drop leaves them out", file, summary);
+  std::vector<std::uint8_t> keep;
+  std::int64_t gone = 0;
+  for (const std::int64_t n : found.never) keep.push_back(n < trials.size()), gone += !keep.back();
+  data.keep_voxels(keep);
+  if (gone > 0) info.dropped.push_back({"voxels", gone, "NaN in every trial"});
+  store::Trials left;
+  std::vector<std::int64_t> rows;
+  for (std::int64_t i = 0; i < trials.size(); ++i)
+    if (found.bad[static_cast<std::size_t>(i)] <= gone) left.push(trials, i), rows.push_back(i);
+  data.keep_trials(rows);
+  if (left.size() < trials.size()) info.dropped.push_back({"trials", trials.size() - left.size(), "NaN betas (" + summary + ")"});
+  trials = left;
+  if (trials.size() == 0 || data.voxels() == 0) throw data_error("{}: nothing is left once NaN betas are dropped", file);
 }
 
 }  // namespace
@@ -166,77 +246,10 @@ Json import_custom(const CustomOptions& o, const Context& context) {
 
   VoxelMask mask;
   if (o.mask) mask = read_mask(o.mask->path);
-  Data data;
-  std::int64_t next_row = 0;  // of a single events table over several betas files
-  std::size_t used = 0;
-  Progress progress("files", static_cast<std::int64_t>(files.size()));
-  for (std::size_t k = 0; k < files.size(); ++k) {
-    Matrix m = read_matrix(files[k], mask);
-    if (k == 0) {
-      data.voxels = m.voxels;
-      data.first.volume = m.volume, data.first.has_affine = m.has_affine, data.first.affine = m.affine;
-    } else if (m.voxels != data.voxels) {
-      throw data_error("{}: {} voxels, but {} has {}", files[k], m.voxels, files[0], data.voxels);
-    }
-    const auto width = static_cast<std::size_t>(m.voxels);
-    if (!o.betas.empty()) {
-      const bool single = o.events.size() == 1;
-      for (const Event& e : events) {
-        const std::int64_t row = single ? e.row - next_row : e.row;
-        if ((!single && e.table != static_cast<int>(k)) || row < 0 || (single && row >= m.rows)) continue;
-        if (row >= m.rows)
-          throw data_error("{}: line {}: trial {}, but {} has {} rows of betas", o.events[static_cast<std::size_t>(e.table)].path, e.line, row + 1, files[k], m.rows);
-        data.betas.insert(data.betas.end(), m.values.begin() + static_cast<std::ptrdiff_t>(row) * m.voxels, m.values.begin() + static_cast<std::ptrdiff_t>(row + 1) * m.voxels);
-        ++used;
-      }
-      next_row += m.rows;
-    } else {
-      std::vector<Event> own;
-      for (const Event& e : events)
-        if (e.table == static_cast<int>(k)) own.push_back(e);
-      if (!own.empty()) {
-        const auto betas = estimate_run(o, files[k], m, own);
-        data.betas.insert(data.betas.end(), betas.begin(), betas.end());
-        used += betas.size() / std::max<std::size_t>(width, 1);
-      }
-    }
-    progress.advance();
-  }
-  if (used != events.size()) throw data_error("{}: {} trials, but the betas have {} rows", o.events[0].path, events.size(), next_row);
-  if (!o.betas.empty()) {  // rows of betas that no event names
-    std::int64_t rows = 0;
-    if (o.events.size() == 1) rows = next_row;
-    if (rows > static_cast<std::int64_t>(events.size()) + ignored)
-      throw data_error("{}: {} lines of trials, but the betas have {} rows: which trial is which is unknown", o.events[0].path, events.size() + static_cast<std::size_t>(ignored), rows);
-  }
-  data.column.resize(static_cast<std::size_t>(data.voxels));
-  std::iota(data.column.begin(), data.column.end(), 0);
-
-  // NaN: voxels without any value, then trials with a gap.
-  std::vector<std::int64_t> bad(events.size(), 0), never(static_cast<std::size_t>(data.voxels), 0);
-  for (std::size_t i = 0; i < events.size(); ++i)
-    for (std::int64_t v = 0; v < data.voxels; ++v)
-      if (!std::isfinite(data.betas[i * static_cast<std::size_t>(data.voxels) + static_cast<std::size_t>(v)])) ++bad[i], ++never[static_cast<std::size_t>(v)];
-  if (std::any_of(bad.begin(), bad.end(), [](auto n) { return n > 0; })) {
-    const std::string summary = nan_summary(trials.session, bad);
-    if (o.nan == NanRule::error) throw data_error("{}: NaN betas: {}; --nan drop leaves them out", files[0], summary);
-    std::vector<std::uint8_t> keep;
-    std::int64_t gone = 0;
-    for (const std::int64_t n : never) keep.push_back(n < static_cast<std::int64_t>(events.size())), gone += !keep.back();
-    keep_voxels(data, keep);
-    if (gone > 0) info.dropped.push_back({"voxels", gone, "NaN in every trial"});
-    store::Trials left;
-    std::size_t to = 0;
-    for (std::size_t i = 0; i < bad.size(); ++i) {
-      if (bad[i] > gone) continue;
-      std::copy_n(data.betas.begin() + static_cast<std::ptrdiff_t>(i) * data.voxels, data.voxels, data.betas.begin() + static_cast<std::ptrdiff_t>(to++) * data.voxels);
-      left.push(trials, static_cast<std::int64_t>(i));
-    }
-    data.betas.resize(to * static_cast<std::size_t>(data.voxels));
-    if (left.size() < trials.size()) info.dropped.push_back({"trials", trials.size() - left.size(), "NaN betas (" + summary + ")"});
-    trials = left;
-    if (trials.size() == 0 || data.voxels == 0) throw data_error("{}: nothing is left once NaN betas are dropped", files[0]);
-  }
+  const auto folder = context.dry_run ? std::filesystem::temp_directory_path() : std::filesystem::absolute(o.output.path).lexically_normal();
+  TrialBetas data(context.dry_run ? folder.string() : (folder.has_filename() ? folder : folder.parent_path()).parent_path().string(), o.output.path);
+  const Found found = read_trials(o, files, mask, events, ignored, data);
+  drop_nan(o, files[0], found, data, trials, info);
   const auto train_of = [&](const std::vector<std::int64_t>& rows) {
     std::vector<std::int64_t> out;
     for (const std::int64_t r : rows)
@@ -247,8 +260,16 @@ Json import_custom(const CustomOptions& o, const Context& context) {
   std::iota(all.begin(), all.end(), 0);
   if (train_of(all).empty()) throw data_error("{}: an empty split: no training trial is left", o.events[0].path);
 
+  std::vector<float> row(static_cast<std::size_t>(data.voxels()));
   if (o.zscore_runs)
-    for (const auto& [run, rows] : grouped<std::pair<int, int>>(trials, [](const store::Trials& t, std::size_t i) { return std::pair<int, int>(t.session[i], t.run[i]); })) zscore(data, rows, rows);
+    for (const auto& [run, rows] : grouped<std::pair<int, int>>(trials, [](const store::Trials& t, std::size_t i) { return std::pair<int, int>(t.session[i], t.run[i]); })) {
+      const Moments m = moments(data, rows);
+      for (const std::int64_t r : rows) {
+        data.read(r, row.data());
+        zscore(row, m.mean.data(), m.sd.data());
+        data.write(r, row.data());
+      }
+    }
 
   if (o.reliability || o.top_voxels > 0) {
     const auto r = reliability(data, trials);
@@ -262,50 +283,56 @@ Json import_custom(const CustomOptions& o, const Context& context) {
       for (std::size_t k = static_cast<std::size_t>(o.top_voxels); k < order.size(); ++k) keep[order[k]] = 0;
     const auto gone = std::count(keep.begin(), keep.end(), 0);
     if (gone == static_cast<std::ptrdiff_t>(keep.size())) throw data_error("--reliability {}: no voxel is that reliable; the best has {:.3f}", o.reliability.value_or(0), r[order[0]]);
-    keep_voxels(data, keep);
+    data.keep_voxels(keep);
+    row.resize(static_cast<std::size_t>(data.voxels()));
     if (gone > 0) info.dropped.push_back({"voxels", gone, "not reliable enough over repeated training images"});
   }
 
   store::Voxels voxels;
-  voxels.count = data.voxels;
-  BetaCheck check(data.voxels);
-  for (std::int64_t i = 0; i < trials.size(); ++i) check.row(data.betas.data() + i * data.voxels);
+  voxels.count = data.voxels();
+  BetaCheck check(data.voxels());
+  for (std::int64_t i = 0; i < trials.size(); ++i) {
+    data.read(i, row.data());
+    check.row(row.data());
+  }
   info.constant_voxels = check.constant_voxels();
-  if (o.normalise == Normalise::train) {
-    const Moments m = zscore(data, all, train_of(all));
-    voxels.statistic_rows = 1, voxels.mean = m.mean, voxels.sd = m.sd;
-  } else if (o.normalise == Normalise::session) {
+  std::vector<std::int64_t> statistic(all.size(), 0);  // which row of the statistics a trial is normalised by
+  const auto add_statistics = [&](const std::vector<std::int64_t>& rows, const std::vector<std::int64_t>& from) {
+    const Moments m = moments(data, from);
+    for (const std::int64_t r : rows) statistic[static_cast<std::size_t>(r)] = voxels.statistic_rows;
+    ++voxels.statistic_rows;
+    voxels.mean.insert(voxels.mean.end(), m.mean.begin(), m.mean.end());
+    voxels.sd.insert(voxels.sd.end(), m.sd.begin(), m.sd.end());
+  };
+  if (o.normalise == Normalise::train) add_statistics(all, train_of(all));
+  if (o.normalise == Normalise::session)
     for (const auto& [session, rows] : grouped<int>(trials, [](const store::Trials& t, std::size_t i) { return static_cast<int>(t.session[i]); })) {
       const auto from = train_of(rows);
       if (from.empty()) throw data_error("{}: session {} has no training trials to normalise by; use --normalise train", o.events[0].path, session);
-      const Moments m = zscore(data, rows, from);
-      ++voxels.statistic_rows;
-      voxels.mean.insert(voxels.mean.end(), m.mean.begin(), m.mean.end());
-      voxels.sd.insert(voxels.sd.end(), m.sd.begin(), m.sd.end());
+      add_statistics(rows, from);
     }
-  }
 
   // Places and regions: of a mask's voxels, or of the file's own volume.
-  const auto& volume = mask.volume.size() == 3 ? mask.volume : data.first.volume;
+  const auto& volume = mask.volume.size() == 3 ? mask.volume : found.first.volume;
   const auto flat_of = [&](std::int64_t column) { return mask.volume.empty() ? column : mask.flat[static_cast<std::size_t>(column)]; };
   const bool placed = volume.size() == 3 && (mask.volume.empty() || mask.volume.size() == 3);
   if (placed)
-    for (const std::int64_t c : data.column) {
+    for (const std::int64_t c : data.columns()) {
       const std::int64_t f = flat_of(c);
       for (const std::int64_t i : {f / (volume[1] * volume[2]), f / volume[2] % volume[1], f % volume[2]}) voxels.ijk.push_back(static_cast<std::int32_t>(i));
     }
-  voxels.has_affine = mask.has_affine || data.first.has_affine;
-  voxels.affine = mask.has_affine ? mask.affine : data.first.affine;
+  voxels.has_affine = mask.has_affine || found.first.has_affine;
+  voxels.affine = mask.has_affine ? mask.affine : found.first.affine;
   for (const auto& word : o.roi) {
     const std::size_t eq = word.find('=');
     if (eq == std::string::npos || eq == 0) throw usage_error("--roi {}: NAME=FILE expected", word);
     const VoxelMask region = read_mask(word.substr(eq + 1));
-    const auto& space = mask.volume.empty() ? data.first.volume : mask.volume;
+    const auto& space = mask.volume.empty() ? found.first.volume : mask.volume;
     if (region.volume != space)
       throw data_error("{}: shape [{}], but the betas' voxels have [{}]", region.source, fmt::join(region.volume, ", "), fmt::join(space, ", "));
     const std::set<std::int64_t> in(region.flat.begin(), region.flat.end());
     std::vector<std::uint8_t> m;
-    for (const std::int64_t c : data.column) m.push_back(in.contains(flat_of(c)));
+    for (const std::int64_t c : data.columns()) m.push_back(in.contains(flat_of(c)));
     voxels.roi.emplace_back(word.substr(0, eq), std::move(m));
   }
 
@@ -320,7 +347,11 @@ Json import_custom(const CustomOptions& o, const Context& context) {
   const Json counts = store::subject_counts(trials, voxels.count, info);
   if (context.dry_run) return counts;
   store::SubjectWriter writer(o.output.path, trials.size(), voxels.count, context.write);
-  writer.append(trials.size(), data.betas.data());
+  for (std::int64_t i = 0; i < trials.size(); ++i) {
+    data.read(i, row.data());
+    if (const auto at = statistic[static_cast<std::size_t>(i)] * data.voxels(); voxels.statistic_rows > 0) zscore(row, voxels.mean.data() + at, voxels.sd.data() + at);
+    writer.append(1, row.data());
+  }
   writer.publish(trials, voxels, info, *context.provenance);
   return counts;
 }

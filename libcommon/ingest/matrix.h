@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,8 +29,17 @@ struct Matrix {
   double time_step = 0;  // seconds, from a NIfTI header
 };
 
+struct MatrixSink {
+  std::function<void(const Matrix&)> begin;  // all but the values is known
+  std::function<bool(std::int64_t first, std::int64_t count, const float* rows)> rows;  // [count, voxels], in order; false: enough was seen
+};
+
 // NIfTI [X, Y, Z, rows]; .npy, HDF5 (FILE or FILE:dataset) or Zarr (STORE or STORE:array) [rows, ...voxels]. By content. The mask's
-// shape must be that of the voxels, or its number of voxels: Exit::data naming both.
+// shape must be that of the voxels, or its number of voxels: Exit::data naming both. A few rows (16 MiB before the mask, or one chunk
+// of a Zarr array) are held at a time.
+void scan_matrix(const std::string& path, const VoxelMask& mask, const MatrixSink& sink);
+
+// The same, whole: up to 16 GiB.
 Matrix read_matrix(const std::string& path, const VoxelMask& mask);
 
 }  // namespace me2::ingest

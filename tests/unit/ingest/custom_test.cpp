@@ -200,6 +200,53 @@ TEST_F(Custom, NanBetasAreNamedOrDropped) {
   EXPECT_EQ(counts["voxels"], 5);
 }
 
+// What is kept after --nan drop, --zscore-runs and --top-voxels, worked out here from the numbers themselves.
+TEST_F(Custom, DroppedRunsScoredAndSelectedByHand) {
+  auto gaps = data;
+  gaps[13 * 6 + 1] = std::numeric_limits<float>::quiet_NaN();                             // trial 13 goes
+  for (int t = 0; t < 40; ++t) gaps[t * 6 + 0] = std::numeric_limits<float>::quiet_NaN();  // voxel 0 goes
+  write(gaps);
+  options.nan = NanRule::drop;
+  options.zscore_runs = true;
+  options.top_voxels = 2;  // voxels 1 and 2 are the reliable ones
+  options.normalise = Normalise::session;
+  options.split = "run:2";
+  options.shared_images = true;
+  const Json counts = import(options, tmp / "s.zarr");
+  EXPECT_EQ(counts["trials"], 39);
+  EXPECT_EQ(counts["voxels"], 2);
+  std::vector<int> trials;
+  for (int t = 0; t < 40; ++t)
+    if (t != 13) trials.push_back(t);
+  std::vector<double> want(trials.size() * 2);
+  const auto score = [&](int v, const auto& in, const auto& from) {  // z-scores the trials `in` by those `from`
+    double mean = 0, square = 0, n = 0;
+    for (std::size_t i = 0; i < trials.size(); ++i)
+      if (from(trials[i])) mean += want[i * 2 + v], ++n;
+    mean /= n;
+    for (std::size_t i = 0; i < trials.size(); ++i)
+      if (from(trials[i])) square += (want[i * 2 + v] - mean) * (want[i * 2 + v] - mean) / n;
+    for (std::size_t i = 0; i < trials.size(); ++i)
+      if (in(trials[i])) want[i * 2 + v] = (want[i * 2 + v] - mean) / std::sqrt(square);
+  };
+  for (int v = 0; v < 2; ++v) {
+    for (std::size_t i = 0; i < trials.size(); ++i) want[i * 2 + v] = gaps[trials[i] * 6 + 1 + v];
+    for (int r = 0; r < 4; ++r) score(v, [&](int t) { return t / 10 == r; }, [&](int t) { return t / 10 == r; });
+    for (int s = 0; s < 2; ++s) score(v, [&](int t) { return t / 20 == s; }, [&](int t) { return t / 10 == 2 * s; });  // the session's training run
+  }
+  const auto got = SubjectStore(tmp / "s.zarr").betas().read<float>();
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4) << i;
+}
+
+TEST_F(Custom, NothingIsLeftBesideTheOutput) {
+  std::filesystem::create_directories(tmp / "out");
+  import(options, tmp / "out/s.zarr");
+  ME2_EXPECT_ERROR(import(options, tmp / "out/s.zarr"), Exit::cant_create, "exists");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(tmp / "out"), {}), 1);
+  ME2_EXPECT_ERROR(import(options, tmp / "nowhere/s.zarr"), Exit::cant_create, "nowhere", "does not exist");
+}
+
 TEST_F(Custom, ImagesAreFoundInTheFolder) {
   for (int i = 0; i < 10; ++i)
     std::filesystem::create_directories(tmp / "images"),
