@@ -57,11 +57,12 @@ void check_names(const std::vector<std::string>& given, std::vector<std::string>
 // ---- score
 
 struct ScoreVerb {
-  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels, predicted, train_tokens, train_images;
+  std::optional<InputPath> recon, truth, lowlevel, captions, references, split_file, scene_labels, predicted, train_tokens, train_images, image_captions, betas, regions;
+  int gnet_subject = 0;
   std::optional<ModelPath> scorer;
   std::vector<std::string> metrics, baselines;
   std::optional<InputPath> nets;
-  std::optional<ModelPath> alexnet, inception, clip, effnet, swav, sentence, clip_b, clip_l;
+  std::optional<ModelPath> alexnet, inception, clip, effnet, swav, gnet, sentence, clip_b, clip_l;
   std::optional<InputPath> wordnet, clip_vocab;
   std::string array = "image";
   double blend_weight = 0.75;
@@ -82,13 +83,18 @@ struct ScoreVerb {
     d.option("--blend-weight", blend_weight, "weight of RECON when blending");
     d.option("--captions", captions, "captions to score: {\"id\": \"text\"} or a store with caption");
     d.option("--references", references, "reference captions: {\"id\": [\"text\", ...]} or a store with caption");
-    d.option("--metrics", metrics, "which scores (default: all); bleu stands for bleu1 to bleu4");
+    d.option("--image-captions", image_captions, "captions of the images seen, made by the captioner: also score these, --captions against them, and the ratio");
+    d.option("--metrics", metrics, "which scores (default: all); bleu stands for bleu1 to bleu4, brain_corr for all regions");
     d.option("--nets", nets, "folder with the networks: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*");
     d.option("--alexnet", alexnet, "torchvision AlexNet");
     d.option("--inception", inception, "torchvision Inception v3");
     d.option("--clip", clip, "OpenAI CLIP ViT-L/14");
     d.option("--effnet", effnet, "torchvision EfficientNet-B1");
     d.option("--swav", swav, "SwAV ResNet-50");
+    d.option("--gnet", gnet, "gnet_multisubject.pt, for brain_corr_REGION");
+    d.option("--betas", betas, "subject store with the measured responses to the images, for brain_corr_REGION");
+    d.option("--regions", regions, "brain_region_masks.hdf5 (default: the regions of --betas)");
+    d.option("--gnet-subject", gnet_subject, "whose readout of --gnet (default: the number in the name of --betas' subject)");
     d.option("--sentence", sentence, "folder of a sentence encoder with its vocabulary (all-MiniLM-L6-v2)");
     d.option("--clip-b", clip_b, "OpenAI CLIP ViT-B/32, for captions");
     d.option("--clip-l", clip_l, "OpenAI CLIP ViT-L/14, for captions");
@@ -109,7 +115,7 @@ struct ScoreVerb {
 
 void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   const auto& right = o.references ? o.references : o.scene_labels;
-  if (!o.captions || !right) throw usage_error("--captions and --references go together");
+  if (!o.captions || !right) throw usage_error("--captions and --references go together{}", o.image_captions && !o.captions ? "; --image-captions comes with both" : "");
   auto known = report::caption_score_names();
   known.push_back("bleu");
   if (o.scene_labels) known.insert(known.end(), report::scene_caption_score_names().begin(), report::scene_caption_score_names().end());
@@ -128,21 +134,25 @@ void score_caption_files(const ScoreVerb& o, cli::Run& run) {
     for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;
   if (o.scene_labels) how.scene_labels = o.scene_labels->path;
   how.allow_missing = o.allow_missing, how.resamples = o.resamples, how.seed = run.seed(), how.threads = run.threads();
-  emit(report::score_captions(captions, references, how), o.output, run);
+  emit(o.image_captions ? report::score_captions_three_ways(captions, report::read_captions(o.image_captions->path), references, how)
+                        : report::score_captions(captions, references, how), o.output, run);
 }
 
 void score(const ScoreVerb& o, cli::Run& run) {
   nn::set_threads(run.threads());
   const c10::InferenceMode guard;
   if (o.resamples < 1) throw usage_error("--resamples: 1 or more expected");
-  if (o.captions || o.references) return score_caption_files(o, run);
+  if (o.captions || o.references || o.image_captions) return score_caption_files(o, run);
   const auto& seen = o.truth ? o.truth : o.scene_labels;
   if (!o.recon || !seen) throw usage_error("RECON and --truth, or --captions and --references, expected");
   if (!(o.blend_weight >= 0 && o.blend_weight <= 1)) throw usage_error("--blend-weight: a number from 0 to 1 expected");
   if (o.scorer && !o.scene_labels) throw usage_error("--scorer needs --scene-labels");
   auto known = report::image_score_names();
   if (o.scene_labels) known.insert(known.end(), report::scene_image_score_names().begin(), report::scene_image_score_names().end());
-  check_names(o.metrics, known);
+  auto named = o.metrics;
+  std::erase_if(named, [](const std::string& name) { return name.starts_with("brain_corr_"); });  // regions are known once --betas is read
+  check_names(named, known);
+  if (o.gnet_subject < 0) throw usage_error("--gnet-subject: 1 or more expected");
   const auto recon = report::ImageSet::open(o.recon->path, o.array), truth = report::ImageSet::open(seen->path, o.array);
   std::optional<report::ImageSet> low;
   if (o.lowlevel) low = report::ImageSet::open(o.lowlevel->path, o.array);
@@ -164,6 +174,10 @@ void score(const ScoreVerb& o, cli::Run& run) {
     if (given) slot = given->path;
   };
   take(how.nets.alexnet, o.alexnet), take(how.nets.inception, o.inception), take(how.nets.clip, o.clip), take(how.nets.effnet, o.effnet), take(how.nets.swav, o.swav);
+  take(how.brain.gnet, o.gnet);
+  if (o.betas) how.brain.betas = o.betas->path;
+  if (o.regions) how.brain.regions = o.regions->path;
+  how.brain.subject = o.gnet_subject;
   how.blend = o.blend_weight, how.antialias = o.antialias, how.allow_missing = o.allow_missing, how.resamples = o.resamples;
   how.batch_size = run.batch_size(16), how.seed = run.seed(), how.threads = run.threads();
   if (o.scene_labels) how.scene_labels = o.scene_labels->path;

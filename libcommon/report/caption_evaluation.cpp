@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <limits>
+#include <span>
+#include <tuple>
 
 #include "base/error.h"
 #include "base/json.h"
@@ -217,6 +220,56 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
     SceneOptions scene;
     scene.wants = wants, scene.resamples = options.resamples, scene.seed = options.seed, scene.threads = options.threads;
     add_scene_caption_scores(out, hypotheses, SceneLabels::read(options.scene_labels), scene);
+  }
+  return out;
+}
+
+Scores score_captions_three_ways(const Captions& captions, const Captions& image_captions, const Captions& references, const CaptionOptions& options) {
+  Captions brain = captions, image = image_captions, right = references;
+  if (options.allow_missing) {  // the same images in all three
+    const auto keep = [&](Captions& set) {
+      std::erase_if(set, [&](const auto& entry) { return !captions.contains(entry.first) || !image_captions.contains(entry.first) || !references.contains(entry.first); });
+    };
+    keep(brain), keep(image), keep(right);
+  }
+  CaptionOptions others = options;
+  others.scene_labels.clear();
+  Scores out = score_captions(brain, right, options);
+  const Scores seen = score_captions(image, right, others), agreement = score_captions(brain, image, others);
+  if (const auto left_out = captions.size() - brain.size()) out.notes.push_back(fmt::format("{} captions whose image lacks a reference or an image caption, left out", left_out));
+  std::vector<metrics::Scored> ratios;
+  std::vector<Score> relative;
+  for (const auto& [set, suffix, what] : {std::tuple{&seen, "_img_ref", "captions of the images seen, against references"}, std::tuple{&agreement, "_brain_img", "against captions of the images seen"}})
+    for (Score s : set->scores) {
+      s.name += suffix;
+      s.note = fmt::format("{}; {}", what, s.note);
+      out.scores.push_back(std::move(s));
+    }
+  for (std::size_t k = 0; k < seen.scores.size(); ++k) {
+    const Score& top = agreement.scores[k];
+    const Score& base = seen.scores[k];
+    Score s;
+    s.name = top.name + "_relative", s.n = top.n, s.note = "brain against image captions, over image captions against references";
+    s.value = top.value / base.value;
+    s.low = s.high = std::numeric_limits<double>::quiet_NaN();
+    if (top.name.starts_with("bleu")) {
+      s.interval = "none";
+      out.scores.push_back(std::move(s));
+      continue;
+    }
+    metrics::Scored ratio;
+    ratio.columns = 2;
+    ratio.statistic = [](std::span<const double> means) { return means[0] / means[1]; };
+    for (std::size_t i = 0; i < top.per_image.size(); ++i) ratio.values.push_back(top.per_image[i]), ratio.values.push_back(base.per_image[i]);
+    ratios.push_back(std::move(ratio));
+    relative.push_back(std::move(s));
+  }
+  metrics::BootstrapOptions how;
+  how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
+  const auto intervals = metrics::bca(ratios, how);
+  for (std::size_t k = 0; k < relative.size(); ++k) {
+    relative[k].low = intervals[k].low, relative[k].high = intervals[k].high;
+    out.scores.push_back(std::move(relative[k]));
   }
   return out;
 }

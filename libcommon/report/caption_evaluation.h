@@ -31,4 +31,9 @@ Captions read_captions(const std::string& path);
 
 Scores score_captions(const Captions& captions, const Captions& references, const CaptionOptions& options);
 
+// As MindEye2's final evaluation: captions from the brain against references (NAME), captions of the images seen against references
+// (NAME_img_ref), brain against image captions (NAME_brain_img), and their ratio NAME_relative = NAME_brain_img / NAME_img_ref.
+// Intervals of ratios resample images; BLEU's ratio has none.
+Scores score_captions_three_ways(const Captions& captions, const Captions& image_captions, const Captions& references, const CaptionOptions& options);
+
 }  // namespace me2::report

@@ -49,10 +49,11 @@ class Pairs {
   Pairs(const ImageSet& recon, const ImageSet& truth, const ImageSet* low, const Joined& joined, const ScoreOptions& options)
       : recon_(recon), truth_(truth), low_(low), joined_(joined), options_(options) {}
   std::int64_t size() const { return static_cast<std::int64_t>(joined_.ids.size()); }
-  std::pair<at::Tensor, at::Tensor> read(std::int64_t first, std::int64_t count) const {
+  std::pair<at::Tensor, at::Tensor> read(std::int64_t first, std::int64_t count) const { return {part(truth_, 0, first, count), recon(first, count)}; }
+  at::Tensor recon(std::int64_t first, std::int64_t count) const {
     at::Tensor recon = part(recon_, 1, first, count);
     if (low_) recon = recon * options_.blend + part(*low_, 2, first, count) * (1 - options_.blend);
-    return {part(truth_, 0, first, count), recon};
+    return recon;
   }
   // At the sizes they have; the low-level image is resized to the reconstruction's. Pictures of a folder must be of one size.
   std::pair<at::Tensor, at::Tensor> read_as_stored(std::int64_t first, std::int64_t count) const {
@@ -210,7 +211,7 @@ NetFiles NetFiles::in_folder(const std::string& folder) {
 }
 
 const std::vector<std::string>& image_score_names() {
-  static const std::vector<std::string> names{"pixcorr", "ssim", "alexnet2", "alexnet5", "inception", "clip", "effnet", "swav"};
+  static const std::vector<std::string> names{"pixcorr", "ssim", "alexnet2", "alexnet5", "inception", "clip", "effnet", "swav", "brain_corr"};
   return names;
 }
 
@@ -268,6 +269,13 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
       out.splits[name].push_back(summarise(r, chosen, options));
       out.splits[name].back().per_image.clear();
     }
+  }
+  if (options.metrics.empty() || std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& m) { return m.starts_with("brain_corr"); })) {
+    BrainRun run;
+    run.wants = wants, run.asked = options.metrics, run.splits = options.splits;
+    run.read = [&](std::int64_t first, std::int64_t count) { return pairs.recon(first, count); };
+    run.bootstrap.resamples = options.resamples, run.bootstrap.seed = options.seed, run.bootstrap.threads = options.threads;
+    add_brain_scores(out, options.brain, run);
   }
   if (!options.scene_labels.empty()) {
     SceneOptions scene;

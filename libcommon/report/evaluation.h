@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "report/brain_evaluation.h"
 #include "report/scores.h"
 #include "report/image_set.h"
 
@@ -29,10 +30,11 @@ struct ScoreOptions {
   std::vector<std::string> only;     // ids to score; empty: all
   std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
   std::string scene_labels, scorer;  // stimulus store of rendered scenes; CLIP towers (report/scene_evaluation.h)
+  BrainOptions brain;                // of brain_corr
   std::function<void(std::int64_t)> progress;              // images done, of all passes
 };
 
-// The names score takes: pixcorr ssim alexnet2 alexnet5 inception clip effnet swav.
+// The names score takes: pixcorr ssim alexnet2 alexnet5 inception clip effnet swav brain_corr; and brain_corr_REGION.
 const std::vector<std::string>& image_score_names();
 
 // low_level may be null. Every image goes through each network once.

@@ -25,6 +25,14 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
 }
 
 
+@test "score: brain correlation says what it needs, and a wrong name is a usage error" {
+  npy a.npy 2 32 32
+  run -0 me2-eval score a.npy --truth a.npy --metrics brain_corr_V1
+  assert_output --partial "brain_corr               not run: needs --gnet FILE (gnet_multisubject.pt) and --betas SUBJECT.zarr"
+  run -64 --separate-stderr me2-eval score a.npy --truth a.npy --metrics brain_cor
+  [[ "$stderr" == *"brain_corr"* ]]
+}
+
 @test "score: another number of images without names is an error that says both" {
   npy a.npy 3 32 32; npy b.npy 2 32 32
   run -65 --separate-stderr me2-eval score a.npy --truth b.npy
@@ -126,6 +134,33 @@ PY
   run -0 --separate-stderr me2-eval score --captions c.json --references c.json --metrics bleu,rouge1,rouge_l --json
   [[ $(value bleu4 value <<< "$output") =~ ^(1.0|0.9999999) ]]
   assert_equal "$(value rouge_l value <<< "$output")" 1.0
+}
+
+@test "score: captions three ways, equal to the reference's libraries" {
+  skip_without_shared goldens/caption_metrics
+  [ -e "${ME2_WORDNET:-/usr/share/wordnet}/data.noun" ] || skip "no WordNet"
+  python3 - "$SHARED/goldens/caption_metrics/expected.json" <<'PY'
+import json, sys
+t = json.load(open(sys.argv[1]))['triples']
+for name, key in ('brain', 'predicted_from_brain'), ('image', 'git_from_image'), ('ref', 'reference'):
+    json.dump({str(i): x[key] for i, x in enumerate(t)}, open(name + '.json', 'w'))
+PY
+  run -0 --separate-stderr me2-eval score --captions brain.json --image-captions image.json --references ref.json --metrics meteor,rouge1,rouge_l,bleu1 --resamples 500 --out s.json
+  python3 - "$SHARED/goldens/caption_metrics/expected.json" <<'PY'
+import json, sys
+want, got = json.load(open(sys.argv[1])), json.load(open('s.json'))['scores']
+for name, key in ('meteor', 'meteor_mean'), ('rouge1', 'rouge1_plain_mean'), ('rouge_l', 'rougeL_plain_mean'):
+    for suffix, set_ in ('', 'brain_ref'), ('_img_ref', 'img_ref'), ('_brain_img', 'brain_img'):
+        assert abs(got[name + suffix]['value'] - want['sets'][set_][key]) < 1e-9, (name, suffix)
+    r = got[name + '_relative']
+    assert abs(r['value'] - want['relative'][key]) < 1e-9 and r['low'] < r['value'] < r['high'], name
+assert got['bleu1_relative']['interval'] == 'none' and got['bleu1_relative']['low'] is None
+PY
+  echo '{"0": "a dog"}' > few.json
+  run -65 --separate-stderr me2-eval score --captions brain.json --image-captions few.json --references ref.json --metrics rouge1
+  assert_one_line_of_error
+  run -0 --separate-stderr me2-eval score --captions brain.json --image-captions few.json --references ref.json --metrics rouge1 --allow-missing
+  assert_output --regexp 'rouge1_relative +[0-9.]+ +- +- +1 '
 }
 
 @test "score: captions without references are listed, and left out when asked" {
