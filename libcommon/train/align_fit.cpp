@@ -1,6 +1,5 @@
 #include "train/align_fit.h"
 
-#include <cmath>
 #include <map>
 #include <set>
 
@@ -14,7 +13,9 @@
 #include "base/random.h"
 #include "models/ridge.h"
 #include "store/stage.h"
+#include "train/column_slabs.h"
 #include "train/training_data.h"
+#include "weights/model_writer.h"
 #include "weights/state_dict.h"
 
 namespace me2::train {
@@ -34,6 +35,7 @@ void FitOptions::describe(Describe& d) {
   d.option("--no-intercept", no_intercept, "no intercept, and no centring");
   d.option("--each-trial", each_trial, "fit single trials instead of the mean of an image's repeats");
   d.option("--single", single, "matrix products in float32 (faster; eigenvectors stay in float64)");
+  d.option("--block", block, "voxels or targets handled at once: fewer take less memory");
   d.option("--sessions", sessions, "first N sessions; 0: all");
   d.option("--split", split, "which test split is left out");
   d.option("--map-images", map_images, "images at most for the map from tokens to latents");
@@ -41,13 +43,13 @@ void FitOptions::describe(Describe& d) {
 
 namespace {
 
-// Ten penalties around the mean eigenvalue of the smaller Gram matrix, a thousandth to a thousandfold.
-std::vector<double> default_alphas(const at::Tensor& x, bool intercept) {
-  const at::Tensor centred_sum = intercept ? (x.square().sum(at::kDouble) - x.sum({0}, false, at::kDouble).square().sum() / x.size(0)) : x.square().sum(at::kDouble);
-  const double mean = std::max(1e-12, centred_sum.item<double>() / static_cast<double>(std::min(x.size(0), x.size(1))));
-  std::vector<double> out;
-  for (int i = 0; i < 10; ++i) out.push_back(mean * std::pow(10.0, -3 + 6.0 * i / 9));
-  return out;
+constexpr std::int64_t kSlab = std::int64_t{1} << 30;  // bytes of voxels, and of tokens, in memory at once
+
+// The tokens of these images, flattened, by blocks of columns.
+Columns token_columns(const Targets& tokens, const std::vector<std::int32_t>& stimulus) {
+  const auto slabs = std::make_shared<ColumnSlabs>(static_cast<std::int64_t>(stimulus.size()), tokens.tokens() * tokens.width(), tokens.half() ? 2 : 4, kSlab,
+                                                   [&tokens, stimulus](auto first, auto count) { return tokens.token_columns(stimulus, first, count); });
+  return [slabs](auto first, auto count) { return (*slabs)(first, count).to(at::kFloat); };
 }
 
 std::map<std::int32_t, at::Tensor> shared_latents(const std::vector<InputPath>& stores, std::int64_t& hidden) {
@@ -58,16 +60,20 @@ std::map<std::int32_t, at::Tensor> shared_latents(const std::vector<InputPath>& 
     const auto rows = array.shape().at(0), width = array.shape().at(1);
     if (hidden && width != hidden) throw data_error("{}: array latent is {} wide, that of {} is {} wide", path.path, width, stores.front().path, hidden);
     hidden = width;
-    at::Tensor values = at::empty({rows, width}, at::kFloat);
-    array.read_rows(0, rows, values.mutable_data_ptr<float>());
-    std::map<std::int32_t, std::vector<std::int64_t>> by_image;
-    for (std::int64_t i = 0; i < rows; ++i) by_image[reader.stimulus()[static_cast<std::size_t>(i)]].push_back(i);
-    for (const auto& [stimulus, where] : by_image) {
-      const at::Tensor mean = values.index_select(0, at::tensor(where, at::kLong)).mean({0}, false, at::kDouble);
-      auto& [sum, count] = sums[stimulus];
-      sum = sum.defined() ? sum + mean : mean;
-      ++count;
+    std::map<std::int32_t, int> shown;
+    for (std::int64_t i = 0; i < rows; ++i) ++shown[reader.stimulus()[static_cast<std::size_t>(i)]];
+    const std::int64_t block = std::max<std::int64_t>(1, (std::int64_t{64} << 20) / (width * 4));
+    for (std::int64_t first = 0; first < rows; first += block) {
+      const at::Tensor values = at::empty({std::min(block, rows - first), width}, at::kFloat);
+      array.read_rows(first, values.size(0), values.mutable_data_ptr<float>());
+      for (std::int64_t i = 0; i < values.size(0); ++i) {
+        const auto stimulus = reader.stimulus()[static_cast<std::size_t>(first + i)];
+        const at::Tensor share = values[i].to(at::kDouble) / shown.at(stimulus);
+        auto& sum = sums[stimulus].first;
+        sum = sum.defined() ? sum.add_(share) : share;
+      }
     }
+    for (const auto& [stimulus, times] : shown) ++sums[stimulus].second;
   }
   std::map<std::int32_t, at::Tensor> out;
   for (const auto& [stimulus, sum] : sums) out[stimulus] = (sum.first / sum.second).to(at::kFloat);
@@ -88,21 +94,17 @@ void predict_missing(std::map<std::int32_t, at::Tensor>& latents, const std::vec
   random.shuffle(std::span<std::int32_t>(known));
   if (static_cast<int>(known.size()) > limit) known.resize(static_cast<std::size_t>(limit));
   std::sort(known.begin(), known.end());
-  const at::Tensor x = tokens.get("clip_tokens", known).flatten(1);
   std::vector<at::Tensor> rows;
   for (const auto stimulus : known) rows.push_back(latents.at(stimulus));
   const at::Tensor y = at::stack(rows);
   RidgeOptions options;
-  options.alphas = default_alphas(x, true);
   options.dtype = at::kFloat;
-  const auto map = fit_ridge(x, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+  const RidgeSolver solver(y.size(0), tokens.tokens() * tokens.width(), token_columns(tokens, known), true, options.dtype, options.block);
+  // Only the choice of alpha: at full size the map's own weight would take 7 GB, and predictions do without it.
+  const auto map = fit_ridge(solver, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, options, [](auto, const auto&) {});
   report["map"] = {{"images", known.size()}, {"alpha", map.alpha[0].item<double>()}, {"leave_one_out_r2", map.r2}};
-  for (std::size_t first = 0; first < missing.size(); first += 512) {
-    const std::vector<std::int32_t> some(missing.begin() + static_cast<std::ptrdiff_t>(first),
-                                         missing.begin() + static_cast<std::ptrdiff_t>(std::min(missing.size(), first + 512)));
-    const at::Tensor predicted = at::linear(tokens.get("clip_tokens", some).flatten(1), map.weight, map.bias);
-    for (std::size_t i = 0; i < some.size(); ++i) latents[some[i]] = predicted[static_cast<std::int64_t>(i)].clone();
-  }
+  const at::Tensor predicted = solver.predict(solver.project(y), map.alpha[0].item<double>(), static_cast<std::int64_t>(missing.size()), token_columns(tokens, missing));
+  for (std::size_t i = 0; i < missing.size(); ++i) latents[missing[i]] = predicted[static_cast<std::int64_t>(i)].clone();
 }
 
 }  // namespace
@@ -112,9 +114,10 @@ std::string fit_subject(const FitOptions& options, const std::string& provenance
   const bool tokens = options.to == FitTo::tokens;
   if (tokens && !options.from_tokens) throw usage_error("--to tokens needs --from-tokens TARGETS");
   if (!tokens && options.targets.empty()) throw usage_error("--targets: latents of at least one other subject expected (me2-align apply writes them)");
-  const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false});
+  if (options.block < 1) throw usage_error("--block must be 1 or more, {} given", options.block);
+  const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false, false});
   std::unique_ptr<Targets> images;
-  if (options.from_tokens) images = std::make_unique<Targets>(options.from_tokens->path, false, false);
+  if (options.from_tokens) images = std::make_unique<Targets>(options.from_tokens->path, false, false, kSlab);
 
   Json report;
   report["subject"] = subject.name();
@@ -146,26 +149,18 @@ std::string fit_subject(const FitOptions& options, const std::string& provenance
   if (groups.size() < 2)
     throw data_error("{}: {} of {} training trials show an image with a target: nothing to fit (give more --targets, or --from-tokens)", subject.path(), groups.size(), seen.size());
   const auto n = static_cast<std::int64_t>(groups.size());
-  at::Tensor x = at::empty({n, subject.voxels()}, at::kFloat);
-  for (std::int64_t i = 0; i < n; ++i) x[i].copy_(subject.betas(groups[static_cast<std::size_t>(i)]).mean({0}));
+  ColumnSlabs betas(n, subject.voxels(), 4, kSlab, [&](auto first, auto count) { return subject.mean_columns(groups, first, count); });
 
-  at::Tensor y;
+  Columns y;
   if (tokens) {
-    y = images->get("clip_tokens", stimulus).flatten(1);
+    hidden = images->tokens() * images->width();
+    y = token_columns(*images, stimulus);
   } else {
-    y = at::empty({n, hidden}, at::kFloat);
-    for (std::int64_t i = 0; i < n; ++i) y[i].copy_(latents.at(stimulus[static_cast<std::size_t>(i)]));
+    std::vector<at::Tensor> rows;
+    for (const auto s : stimulus) rows.push_back(latents.at(s));
+    y = [all = at::stack(rows)](auto first, auto count) { return all.narrow(1, first, count); };
+    latents.clear();
   }
-  RidgeOptions ridge;
-  ridge.alphas = options.alphas.empty() ? default_alphas(x, !options.no_intercept) : options.alphas;
-  ridge.intercept = !options.no_intercept;
-  ridge.by = options.alpha_by;
-  ridge.folds = options.folds;
-  ridge.per_target = options.per_target;
-  ridge.dtype = options.single ? at::kFloat : at::kDouble;
-  Progress progress("ridge", 0);
-  const auto fit = fit_ridge(x, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, ridge);
-
   std::map<std::string, at::Tensor> tensors;
   Json config = Json::object();
   if (options.pretrained && !tokens) {
@@ -179,27 +174,47 @@ std::string fit_subject(const FitOptions& options, const std::string& provenance
     config = dict.config();
     config.erase("subject_map");
   }
-  tensors["ridge.linears.0.weight"] = fit.weight;
-  tensors["ridge.linears.0.bias"] = fit.bias;
   config["subjects"] = {subject.name()};
   config["input_sizes"] = {subject.voxels()};
-  config["hidden_dim"] = y.size(1);
+  config["hidden_dim"] = hidden;
   if (tokens) {
     config["model"] = "ridge";
     config["ridge_output"] = "clip_tokens";
     config["clip_seq_dim"] = images->tokens();
     config["clip_emb_dim"] = images->width();
   }
+
+  RidgeOptions ridge;
+  ridge.alphas = options.alphas;
+  ridge.intercept = !options.no_intercept;
+  ridge.by = options.alpha_by;
+  ridge.folds = options.folds;
+  ridge.per_target = options.per_target;
+  ridge.dtype = options.single ? at::kFloat : at::kDouble;
+  ridge.block = options.block;
+  std::map<std::string, weights::TensorShape> shapes;
+  for (const auto& [name, tensor] : tensors) shapes[name] = {tensor.sizes().vec(), tensor.scalar_type()};
+  const std::string weight = "ridge.linears.0.weight", bias = "ridge.linears.0.bias";
+  shapes[weight] = {{hidden, subject.voxels()}, at::kFloat};
+  shapes[bias] = {{hidden}, at::kFloat};
+  weights::ModelWriter writer(options.model.path, shapes);
+  for (const auto& [name, tensor] : tensors) writer.write(name, tensor);
+  Progress progress("ridge", 2 * hidden);
+  const RidgeSolver solver(n, subject.voxels(), [&](auto first, auto count) { return betas(first, count); }, ridge.intercept, ridge.dtype, ridge.block);
+  const auto fit = fit_ridge(solver, hidden, y, ridge, [&](auto first, const at::Tensor& rows) { writer.write(weight, rows, first); },
+                             [&](auto done, auto) { progress.set_done(done); });
+  writer.write(bias, fit.bias);
+
   report["trials"] = subject.train().size();
   report["rows"] = n;
   report["voxels"] = subject.voxels();
-  report["form"] = n <= subject.voxels() ? "dual" : "primal";
-  report["alphas"] = ridge.alphas;
+  report["form"] = solver.dual() ? "dual" : "primal";
+  report["alphas"] = fit.alphas;
   report["alpha"] = fit.alpha.median().item<double>();
   report["leave_one_out_r2"] = fit.r2;
   config["fit"] = report;
   if (!provenance.empty()) config["me2"] = parse_json(provenance, "provenance");
-  weights::save_model_dir(options.model.path, config, tensors);
+  writer.commit(config);
   return report.dump();
 }
 

@@ -28,6 +28,7 @@ struct FitOptions {
   int sessions = 0;
   SplitChoice split = SplitChoice::stored;
   int map_images = 4000;
+  int block = 4096;
   void describe(Describe& d);
 };
 
@@ -35,6 +36,8 @@ struct FitOptions {
 // where any saw it; else, with from_tokens, a linear map from image tokens to latents learned (closed-form ridge, leave-one-out alpha) on the
 // images that they did see. Images with neither are left out. Training trials only; repeats of an image are averaged unless each_trial,
 // so that leave-one-out leaves an image out and not one of its repeats.
+// Neither the trials, nor the tokens, nor the weight are held whole: memory is the Gram matrix of the images (f64, four times over while its
+// eigenvectors are found) and slabs of 1 GiB.
 // Writes a model directory: the pretrained model with this ridge alone in place of its own. Returns what was chosen, as JSON text.
 std::string fit_subject(const FitOptions& options, const std::string& provenance);
 

@@ -1,5 +1,7 @@
 #include "train/ridge_fit.h"
 
+#include <cmath>
+
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
@@ -16,20 +18,28 @@ std::pair<at::Tensor, at::Tensor> eigen(const at::Tensor& gram) {  // values >= 
 }  // namespace
 
 RidgeSolver::RidgeSolver(const at::Tensor& x, bool intercept, at::ScalarType dtype, std::int64_t block)
-    : x_(x), n_(x.size(0)), p_(x.size(1)), block_(block), intercept_(intercept), dual_(n_ <= p_), dtype_(dtype) {
+    : RidgeSolver(x.size(0), x.size(1), [x](auto first, auto count) { return x.narrow(1, first, count); }, intercept, dtype, block) {}
+
+RidgeSolver::RidgeSolver(std::int64_t trials, std::int64_t voxels, Columns x, bool intercept, at::ScalarType dtype, std::int64_t block)
+    : x_(std::move(x)), n_(trials), p_(voxels), block_(block), intercept_(intercept), dual_(n_ <= p_), dtype_(dtype) {
   const c10::NoGradGuard no_grad;
   if (n_ < 1 || p_ < 1) throw data_error("ridge: {} trials of {} voxels: nothing to fit", n_, p_);
-  mean_ = intercept ? x.mean({0}, false, at::kDouble) : at::zeros({p_}, at::kDouble);
+  mean_ = at::zeros({p_}, at::kDouble);
   if (dual_) {
     gram_ = at::zeros({n_, n_}, dtype_);
     for (std::int64_t first = 0; first < p_; first += block_) {
-      const at::Tensor part = columns(first, std::min(block_, p_ - first));
+      const auto count = std::min(block_, p_ - first);
+      if (intercept_) mean_.narrow(0, first, count).copy_(x_(first, count).mean({0}, false, at::kDouble));
+      const at::Tensor part = columns(first, count);
       gram_.addmm_(part, part.t());
     }
-  } else {
+  } else {  // fewer voxels than trials: X whole is no more than the scores below
+    const at::Tensor whole = x_(0, p_);
+    x_ = [whole](auto first, auto count) { return whole.narrow(1, first, count); };
+    if (intercept_) mean_ = whole.mean({0}, false, at::kDouble);
     gram_ = at::zeros({p_, p_}, dtype_);
     for (std::int64_t first = 0; first < n_; first += block_) {
-      const at::Tensor rows = (x_.narrow(0, first, std::min(block_, n_ - first)).to(at::kDouble) - mean_).to(dtype_);
+      const at::Tensor rows = (whole.narrow(0, first, std::min(block_, n_ - first)).to(at::kDouble) - mean_).to(dtype_);
       gram_.addmm_(rows.t(), rows);
     }
   }
@@ -49,10 +59,12 @@ RidgeSolver::RidgeSolver(const at::Tensor& x, bool intercept, at::ScalarType dty
 
 at::Tensor RidgeSolver::columns(std::int64_t first, std::int64_t count) const {
   const at::Tensor mean = mean_.narrow(0, first, count);
-  const at::Tensor part = x_.narrow(1, first, count);
+  const at::Tensor part = x_(first, count);
   if (dtype_ == at::kDouble) return part.to(at::kDouble) - mean;
   return part.to(dtype_) - mean.to(dtype_);
 }
+
+double RidgeSolver::mean_eigenvalue() const { return gram_.diagonal().sum(at::kDouble).item<double>() / static_cast<double>(std::min(n_, p_)); }
 
 double RidgeSolver::degrees_of_freedom(double alpha) const {
   return (values_ / (values_ + alpha)).sum().item<double>() + (intercept_ ? 1 : 0);
@@ -186,14 +198,38 @@ RidgeSolver::Fit RidgeSolver::solve(const Targets& y, const at::Tensor& alphas) 
   return fit;
 }
 
-RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
-                      const std::function<at::Tensor(std::int64_t, std::int64_t)>& targets, const RidgeOptions& options,
-                      const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  const c10::NoGradGuard no_grad;
-  if (options.alphas.empty()) throw usage_error("ridge: no alpha to choose from");
-  for (const double alpha : options.alphas)
+at::Tensor RidgeSolver::predict(const Targets& y, double alpha, std::int64_t rows, const Columns& x) const {
+  const at::Tensor inner = vectors_.mm((1 / (values_ + alpha)).to(dtype_).unsqueeze(1) * y.projected);  // dual: [n, t]; primal: W itself
+  at::Tensor out = y.mean.to(dtype_).unsqueeze(0).repeat({rows, 1});
+  at::Tensor kernel = dual_ ? at::zeros({rows, n_}, dtype_) : at::Tensor();
+  for (std::int64_t first = 0; first < p_; first += block_) {
+    const auto count = std::min(block_, p_ - first);
+    const at::Tensor part = x(first, count).to(dtype_) - mean_.narrow(0, first, count).to(dtype_);
+    if (dual_) kernel.addmm_(part, columns(first, count).t());
+    else out.addmm_(part, inner.narrow(0, first, count));
+  }
+  return dual_ ? out.addmm_(kernel, inner) : out;
+}
+
+namespace {
+void check_alphas(const std::vector<double>& alphas) {
+  for (const double alpha : alphas)
     if (!(alpha > 0)) throw usage_error("ridge: alpha must be above 0, {} given", alpha);
-  const RidgeSolver solver(x, options.intercept, options.dtype, options.block);
+}
+}  // namespace
+
+RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count, const Columns& targets, const RidgeOptions& options) {
+  check_alphas(options.alphas);
+  return fit_ridge(RidgeSolver(x, options.intercept, options.dtype, options.block), target_count, targets, options);
+}
+
+RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, const Columns& targets, const RidgeOptions& given,
+                      const WeightRows& weight_rows, const RidgeProgress& progress) {
+  const c10::NoGradGuard no_grad;
+  RidgeOptions options = given;
+  options.block = solver.block();
+  check_alphas(options.alphas);
+  for (int i = 0; i < 10 && given.alphas.empty(); ++i) options.alphas.push_back(std::max(1e-12, solver.mean_eigenvalue()) * std::pow(10.0, -3 + 6.0 * i / 9));
   const auto count = static_cast<std::int64_t>(options.alphas.size());
   const at::Tensor grid = at::tensor(options.alphas, at::kDouble);
   const bool higher = options.by == AlphaBy::k_fold;
@@ -226,6 +262,7 @@ RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
     if (progress) progress(done, total);
   }
   RidgeResult result;
+  result.alphas = options.alphas;
   if (together) {
     result.score = at::empty({count}, at::kDouble);
     for (std::int64_t a = 0; a < count; ++a)
@@ -243,7 +280,9 @@ RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
     const auto projected = kept.empty() ? solver.project(targets(first, size)) : std::move(kept.front());
     const at::Tensor alphas = result.alpha.narrow(0, first, size);
     const auto fit = solver.solve(projected, options.per_target ? alphas : alphas.narrow(0, 0, 1));
-    if (size == target_count) {
+    if (weight_rows) {
+      weight_rows(first, fit.weight.t().to(at::kFloat));
+    } else if (size == target_count) {
       result.weight = fit.weight.t().to(at::kFloat).contiguous();
     } else {
       if (!result.weight.defined()) result.weight = at::empty({target_count, solver.voxels()}, at::kFloat);

@@ -17,7 +17,7 @@ namespace me2::train {
 enum class AlphaBy { leave_one_out, k_fold, gcv };
 
 struct RidgeOptions {
-  std::vector<double> alphas;
+  std::vector<double> alphas;  // empty: ten around the mean eigenvalue of the smaller Gram matrix, a thousandth to a thousandfold
   bool intercept = true;
   AlphaBy by = AlphaBy::leave_one_out;
   std::int64_t folds = 3;
@@ -26,15 +26,23 @@ struct RidgeOptions {
   std::int64_t block = 4096;          // voxels or targets handled at once
 };
 
+// Columns first..first+count of a matrix, all its rows: [rows, count], f32 or f64.
+using Columns = std::function<at::Tensor(std::int64_t first, std::int64_t count)>;
+
 // The factorisation of one X, from which every alpha and every block of targets is cheap.
 class RidgeSolver {
  public:
   // x [trials, voxels], f32 or f64; kept by reference and read in blocks of voxels (only blocks are converted to `dtype`).
   RidgeSolver(const at::Tensor& x, bool intercept = true, at::ScalarType dtype = at::kDouble, std::int64_t block = 4096);
+  // The same with X never held whole when trials <= voxels: each use of it asks for blocks of voxels in ascending order.
+  RidgeSolver(std::int64_t trials, std::int64_t voxels, Columns x, bool intercept = true, at::ScalarType dtype = at::kDouble, std::int64_t block = 4096);
 
   std::int64_t trials() const { return n_; }
   std::int64_t voxels() const { return p_; }
+  std::int64_t block() const { return block_; }
   bool dual() const { return dual_; }
+  bool intercept() const { return intercept_; }
+  double mean_eigenvalue() const;                  // of the smaller Gram matrix
   double degrees_of_freedom(double alpha) const;   // the intercept counts as 1
   at::Tensor hat_diagonal(double alpha) const;     // h [trials]
 
@@ -60,6 +68,8 @@ class RidgeSolver {
     at::Tensor weight, intercept;
   };
   Fit solve(const Targets& y, const at::Tensor& alphas) const;
+  // What `solve` would predict for other rows [rows, voxels], given by their columns; in the dual form without making W: [rows, t].
+  at::Tensor predict(const Targets& y, double alpha, std::int64_t rows, const Columns& x) const;
 
  private:
   struct Fold {
@@ -73,7 +83,8 @@ class RidgeSolver {
   at::Tensor residual(const Targets& y, double alpha) const;
   at::Tensor columns(std::int64_t first, std::int64_t count) const;  // centred, in dtype [n, count]
 
-  at::Tensor x_, mean_;
+  Columns x_;
+  at::Tensor mean_;
   std::int64_t n_, p_, block_;
   bool intercept_, dual_;
   at::ScalarType dtype_;
@@ -84,16 +95,21 @@ class RidgeSolver {
 };
 
 struct RidgeResult {
-  at::Tensor weight;     // f32 [targets, voxels], as a Linear's
+  at::Tensor weight;     // f32 [targets, voxels], as a Linear's; undefined where `weight_rows` took it
   at::Tensor bias;       // f32 [targets]
   at::Tensor alpha;      // f64 [targets] chosen
   at::Tensor score;      // f64 [alphas] mean over targets: loo_mse, gcv (lower is better) or R2 (higher is better)
+  std::vector<double> alphas;  // those tried
   double r2 = 0;         // leave-one-out R2 of the chosen alphas, mean over targets
 };
 
-// The whole fit, streaming over targets: `targets(first, count)` gives y [trials, count].
-RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count,
-                      const std::function<at::Tensor(std::int64_t, std::int64_t)>& targets, const RidgeOptions& options,
-                      const std::function<void(std::int64_t done, std::int64_t total)>& progress = {});
+// The whole fit, streaming over targets, which are read twice: `targets(first, count)` gives y [trials, count]. With `weight_rows` the weight
+// is handed over in blocks of rows (f32 [count, voxels], ascending) and never held whole.
+using WeightRows = std::function<void(std::int64_t first, const at::Tensor& rows)>;
+using RidgeProgress = std::function<void(std::int64_t done, std::int64_t total)>;
+RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count, const Columns& targets, const RidgeOptions& options);
+// X as factored before: intercept, dtype and block are the solver's.
+RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, const Columns& targets, const RidgeOptions& options,
+                      const WeightRows& weight_rows = {}, const RidgeProgress& progress = {});
 
 }  // namespace me2::train

@@ -44,33 +44,55 @@ SubjectTrials::SubjectTrials(const std::string& path, const std::string& name, c
     throw data_error("{}: betas has {} trials, stimulus {}, session {}, split {}", path, trials, stimulus.size(), session.size(), split.size());
   const std::int64_t last = session.empty() ? 0 : *std::max_element(session.begin(), session.end());
   if (selection.sessions > last) throw data_error("{}: --sessions {}: the store has {} sessions", path, selection.sessions, last);
-  std::vector<std::int64_t> rows;
   for (std::int64_t i = 0; i < trials; ++i) {
     const bool chosen = selection.sessions <= 0 || session[i] <= selection.sessions;
     session_trials_ += chosen;
     if ((split[i] == 0 && chosen) || split[i] == 1) {
-      (split[i] == 0 ? train_ : test_).push_back(static_cast<std::int64_t>(rows.size()));
+      (split[i] == 0 ? train_ : test_).push_back(static_cast<std::int64_t>(rows_.size()));
       stimulus_.push_back(stimulus[i]);
-      rows.push_back(i);
+      rows_.push_back(i);
     }
   }
   if (train_.empty()) throw data_error("{}: no training trial{}", path, selection.sessions > 0 ? fmt::format(" in the first {} sessions", selection.sessions) : "");
-  betas_ = at::empty({static_cast<std::int64_t>(rows.size()), voxels_}, selection.half ? at::kHalf : at::kFloat);
-  const std::int64_t block = std::max<std::int64_t>(1, (std::int64_t{64} << 20) / (voxels_ * 4));
+  if (!selection.keep) return;
+  betas_ = at::empty({static_cast<std::int64_t>(rows_.size()), voxels_}, selection.half ? at::kHalf : at::kFloat);
+  read_columns(0, voxels_, [&](std::int64_t at_row, const at::Tensor& values) { betas_.narrow(0, at_row, values.size(0)).copy_(values); });
+}
+
+void SubjectTrials::read_columns(std::int64_t first_column, std::int64_t columns, const std::function<void(std::int64_t, const at::Tensor&)>& take) const {
+  const auto betas = store::Group::open(path_).array("betas");
+  const auto trials = betas.shape().at(0);
+  const std::int64_t block = std::max<std::int64_t>(1, (std::int64_t{64} << 20) / (columns * 4));
   std::size_t next = 0;
-  for (std::int64_t first = 0; first < trials && next < rows.size(); first += block) {
+  for (std::int64_t first = 0; first < trials && next < rows_.size(); first += block) {
     const auto count = std::min(block, trials - first);
-    if (rows[next] >= first + count) continue;
-    std::vector<float> values(static_cast<std::size_t>(count * voxels_));
-    betas.read_rows(first, count, values.data());
-    const at::Tensor part = at::from_blob(values.data(), {count, voxels_}, at::kFloat);
+    if (rows_[next] >= first + count) continue;
+    const at::Tensor part = at::empty({count, columns}, at::kFloat);
+    betas.read_bytes({{first, first_column}, {count, columns}}, store::DType::f4, part.mutable_data_ptr<float>());
     std::vector<std::int64_t> inside;
     const auto at_row = static_cast<std::int64_t>(next);
-    for (; next < rows.size() && rows[next] < first + count; ++next) inside.push_back(rows[next] - first);
+    for (; next < rows_.size() && rows_[next] < first + count; ++next) inside.push_back(rows_[next] - first);
     const at::Tensor chosen = part.index_select(0, at::tensor(inside, at::kLong));
-    if (!chosen.isfinite().all().item<bool>()) throw data_error("{}: array betas: a value in rows {} to {} is not finite", path, first, first + count - 1);
-    betas_.narrow(0, at_row, static_cast<std::int64_t>(inside.size())).copy_(chosen);
+    if (!chosen.isfinite().all().item<bool>()) throw data_error("{}: array betas: a value in rows {} to {} is not finite", path_, first, first + count - 1);
+    take(at_row, chosen);
   }
+}
+
+at::Tensor SubjectTrials::mean_columns(const std::vector<std::vector<std::int64_t>>& groups, std::int64_t first, std::int64_t count) const {
+  std::vector<std::int64_t> group_of(rows_.size(), -1);
+  const at::Tensor sizes = at::empty({static_cast<std::int64_t>(groups.size()), 1}, at::kFloat);
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    for (const auto row : groups[g]) group_of.at(static_cast<std::size_t>(row)) = static_cast<std::int64_t>(g);
+    sizes[static_cast<std::int64_t>(g)] = static_cast<float>(groups[g].size());
+  }
+  at::Tensor out = at::zeros({sizes.size(0), count}, at::kFloat);
+  read_columns(first, count, [&](std::int64_t at_row, const at::Tensor& values) {
+    std::vector<std::int64_t> from, to;
+    for (std::int64_t i = 0; i < values.size(0); ++i)
+      if (const auto g = group_of[static_cast<std::size_t>(at_row + i)]; g >= 0) from.push_back(i), to.push_back(g);
+    if (!from.empty()) out.index_add_(0, at::tensor(to, at::kLong), values.index_select(0, at::tensor(from, at::kLong)));
+  });
+  return out.div_(sizes);
 }
 
 at::Tensor SubjectTrials::betas(const std::vector<std::int64_t>& rows) const {
@@ -108,7 +130,7 @@ struct Targets::Source {
   }
 };
 
-Targets::Targets(const std::string& path, bool lowlevel, bool augmented) : path_(path) {
+Targets::Targets(const std::string& path, bool lowlevel, bool augmented, std::int64_t keep) : path_(path) {
   const auto group = store::Group::open(path);
   if (!group.has_array("clip_tokens") || !group.has_array("stimulus"))
     throw data_error("{}: a target store expected (arrays stimulus, clip_tokens); it holds {}", path, fmt::join(group.array_names(), ", "));
@@ -122,7 +144,7 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented) : path_
   if (lowlevel)
     for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_aug", "cnx_feature_augmented"})
       if (group.has_array(name)) names.push_back(name);
-  std::int64_t left = std::int64_t{4} << 30;
+  std::int64_t left = keep;
   for (const auto& name : names) {
     const auto array = group.array(name);
     if (array.shape().empty() || array.shape()[0] != static_cast<std::int64_t>(stimulus.size()))
@@ -162,6 +184,29 @@ at::Tensor Targets::get(const std::string& array, const std::vector<std::int32_t
   std::vector<at::Tensor> rows;
   for (const auto s : stimulus) rows.push_back(source.read(row_.at(s), 1));
   return at::cat(rows).to(at::kFloat);
+}
+
+bool Targets::half() const { return arrays_.at("clip_tokens")->half; }
+
+at::Tensor Targets::token_columns(const std::vector<std::int32_t>& stimulus, std::int64_t first, std::int64_t count) const {
+  const Source& source = *arrays_.at("clip_tokens");
+  std::vector<std::int64_t> rows;
+  for (const auto s : stimulus) rows.push_back(row_.at(s));
+  if (source.all.defined()) return source.all.flatten(1).narrow(1, first, count).index_select(0, at::tensor(rows, at::kLong));
+  const auto type = source.half ? at::kHalf : at::kFloat;
+  const std::int64_t first_token = first / width_, tokens = (first + count - 1) / width_ - first_token + 1;
+  at::Tensor out = at::empty({static_cast<std::int64_t>(rows.size()), count}, type);
+  const std::int64_t most = std::max<std::int64_t>(1, (std::int64_t{64} << 20) / (tokens * width_ * 4));
+  for (std::size_t i = 0; i < rows.size();) {  // neighbours in the store are read at once
+    std::size_t end = i + 1;
+    while (end < rows.size() && rows[end] == rows[end - 1] + 1 && static_cast<std::int64_t>(end - i) < most) ++end;
+    const auto run = static_cast<std::int64_t>(end - i);
+    at::Tensor part = at::empty({run, tokens * width_}, type);
+    source.array.read_bytes({{rows[i], first_token, 0}, {run, tokens, width_}}, source.half ? store::DType::f2 : store::DType::f4, part.mutable_data_ptr());
+    out.narrow(0, static_cast<std::int64_t>(i), run).copy_(part.narrow(1, first - first_token * width_, count));
+    i = end;
+  }
+  return out;
 }
 
 std::vector<std::int64_t> Targets::draw_variants(const std::string& array, std::size_t samples, Random& random) const {

@@ -1,5 +1,6 @@
 // What training reads: subject stores (betas, stimulus, session, split) and a target store, joined by stimulus.
 #pragma once
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,9 +17,10 @@ struct SubjectSelection {
   std::int64_t sessions = 0;  // first N; 0: all
   SplitChoice split = SplitChoice::stored;
   bool half = false;          // betas in float16
+  bool keep = true;           // betas in memory; else only mean_columns() gives them
 };
 
-// The trials of one subject, in memory.
+// The trials of one subject.
 class SubjectTrials {
  public:
   // Exit::data: more sessions than there are, no training trial left, not a subject store.
@@ -32,21 +34,26 @@ class SubjectTrials {
   const std::vector<std::int64_t>& test() const { return test_; }
   const std::vector<std::int32_t>& stimulus() const { return stimulus_; }
   at::Tensor betas(const std::vector<std::int64_t>& rows) const;  // f32 [rows, voxels]
+  // f32 [groups, count]: voxels first..first+count, averaged over the trials of each group; read from the store, `groups` rows in memory.
+  at::Tensor mean_columns(const std::vector<std::vector<std::int64_t>>& groups, std::int64_t first, std::int64_t count) const;
   // Takes a share of the training *images* out of train(), the same for the same seed.
   std::vector<std::int64_t> hold_out(double share, std::uint64_t seed);
 
  private:
+  // Calls `take(position of its first row, values [some, count])` for blocks of the chosen rows, in order, f32.
+  void read_columns(std::int64_t first, std::int64_t count, const std::function<void(std::int64_t, const at::Tensor&)>& take) const;
   std::string path_, name_;
   std::int64_t voxels_ = 0, session_trials_ = 0;
+  std::vector<std::int64_t> rows_;  // of the store, by position
   std::vector<std::int32_t> stimulus_;
   std::vector<std::int64_t> train_, test_;
   at::Tensor betas_;
 };
 
-// Rows of a target store by stimulus. Arrays that fit (in all 4 GiB) are kept in memory, others are read row by row.
+// Rows of a target store by stimulus. Arrays that fit (in all `keep` bytes) are kept in memory, others are read row by row.
 class Targets {
  public:
-  Targets(const std::string& path, bool lowlevel, bool augmented);
+  Targets(const std::string& path, bool lowlevel, bool augmented, std::int64_t keep = std::int64_t{4} << 30);
   const std::string& path() const { return path_; }
   std::int64_t tokens() const { return tokens_; }
   std::int64_t width() const { return width_; }
@@ -56,6 +63,9 @@ class Targets {
   void require(const std::vector<std::int32_t>& stimulus, const std::string& by) const;
   bool knows(std::int32_t stimulus) const { return row_.contains(stimulus); }
   at::Tensor get(const std::string& array, const std::vector<std::int32_t>& stimulus) const;  // f32 [n, ...]
+  // clip_tokens flattened, its columns first..first+count in the dtype they are stored in [n, count]: f16 or f32.
+  at::Tensor token_columns(const std::vector<std::int32_t>& stimulus, std::int64_t first, std::int64_t count) const;
+  bool half() const;  // whether token_columns are f16
   // From clip_tokens_augmented [sample, K, ...]: variant 0..K, 0 being the clean one, for each sample.
   std::vector<std::int64_t> draw_variants(const std::string& array, std::size_t samples, Random& random) const;
   at::Tensor variants(const std::string& array, const std::vector<std::int32_t>& stimulus, const std::vector<std::int64_t>& variants) const;

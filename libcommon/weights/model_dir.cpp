@@ -1,10 +1,5 @@
 #include "weights/model_dir.h"
 
-#include <fcntl.h>
-#include <stdio.h>
-#include <unistd.h>
-
-#include <cstring>
 #include <filesystem>
 #include <set>
 
@@ -14,6 +9,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "weights/formula.h"
+#include "weights/model_writer.h"
 #include "weights/safetensors.h"
 #include "weights/torch_file.h"
 
@@ -107,53 +103,11 @@ StateDict open_model_dir(const std::string& path) {
 }
 
 void save_model_dir(const std::string& path, const Json& config, const std::map<std::string, at::Tensor>& tensors, std::int64_t shard_bytes) {
-  const fs::path target = fs::path(path).has_filename() ? fs::path(path) : fs::path(path).parent_path();
-  if (fs::exists(target) && !fs::is_empty(target) && !fs::exists(target / "config.json"))
-    throw Error(Exit::cant_create, fmt::format("{}: exists and is not a model directory", path));
-  const fs::path temporary = target.string() + fmt::format(".{}.tmp", ::getpid());
-  fs::remove_all(temporary);
-  std::error_code failed;
-  fs::create_directories(temporary, failed);
-  if (failed) throw Error(Exit::cant_create, fmt::format("{}: cannot create: {}", path, failed.message()));
-  try {
-    write_file_atomic(temporary / "config.json", config.dump(1) + "\n");
-    std::vector<std::map<std::string, at::Tensor>> shards(1);
-    std::int64_t filled = 0, total = 0;
-    for (const auto& [name, tensor] : tensors) {
-      const std::int64_t size = tensor.numel() * static_cast<std::int64_t>(tensor.element_size());
-      if (filled > 0 && filled + size > shard_bytes) shards.emplace_back(), filled = 0;
-      shards.back()[name] = tensor;
-      filled += size, total += size;
-    }
-    if (shards.size() == 1) {
-      save_safetensors(temporary / "model.safetensors", shards[0]);
-    } else {
-      Json map = Json::object();
-      for (std::size_t i = 0; i < shards.size(); ++i) {
-        const std::string file = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-        save_safetensors(temporary / file, shards[i]);
-        for (const auto& [name, tensor] : shards[i]) map[name] = file;
-      }
-      write_file_atomic(temporary / "model.safetensors.index.json", Json{{"metadata", {{"total_size", total}}}, {"weight_map", map}}.dump(1) + "\n");
-    }
-    sync_directory(temporary);
-    if (fs::exists(target)) {  // exchange, so that there is a whole model under the name at every moment
-      if (::renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, target.c_str(), RENAME_EXCHANGE) != 0) {
-        fs::remove_all(target);  // a file system without exchange
-        fs::rename(temporary, target);
-      }
-      fs::remove_all(temporary);
-    } else {
-      fs::rename(temporary, target);
-    }
-    sync_directory(target.has_parent_path() ? target.parent_path() : ".");
-  } catch (const fs::filesystem_error& e) {
-    fs::remove_all(temporary, failed);
-    throw io_error("{}: {}", path, e.code().message());
-  } catch (...) {
-    fs::remove_all(temporary, failed);
-    throw;
-  }
+  std::map<std::string, TensorShape> shapes;
+  for (const auto& [name, tensor] : tensors) shapes[name] = {tensor.sizes().vec(), tensor.scalar_type()};
+  ModelWriter writer(path, shapes, shard_bytes);
+  for (const auto& [name, tensor] : tensors) writer.write(name, tensor);  // one tensor copied at a time
+  writer.commit(config);
 }
 
 }  // namespace me2::weights

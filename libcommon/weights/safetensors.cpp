@@ -253,28 +253,49 @@ StateDict::Entries read_safetensors(const std::string& path) {
   return entries;
 }
 
-void save_safetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
-                      const std::map<std::string, std::string>& metadata) {
-  std::vector<std::pair<std::string, at::Tensor>> order(tensors.begin(), tensors.end());
+std::int64_t TensorShape::bytes() const {
+  std::int64_t size = static_cast<std::int64_t>(c10::elementSize(dtype));
+  for (const auto n : sizes) size *= n;
+  return size;
+}
+
+SafetensorsLayout layout_safetensors(const std::string& path, const std::map<std::string, TensorShape>& tensors,
+                                     const std::map<std::string, std::string>& metadata) {
+  SafetensorsLayout out;
+  for (const auto& [name, tensor] : tensors) out.order.push_back(name);
   // Widest elements first, as the reference writer does, so that every tensor is aligned.
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.second.element_size() > b.second.element_size(); });
+  std::stable_sort(out.order.begin(), out.order.end(), [&](const std::string& a, const std::string& b) {
+    return c10::elementSize(tensors.at(a).dtype) > c10::elementSize(tensors.at(b).dtype);
+  });
   std::string header = "{";
   if (!metadata.empty()) header += "\"__metadata__\":" + Json(metadata).dump();
   std::uint64_t offset = 0;
-  for (const auto& [name, tensor] : order) {
-    const std::uint64_t size = static_cast<std::uint64_t>(tensor.numel()) * tensor.element_size();
+  for (const auto& name : out.order) {
+    const auto& tensor = tensors.at(name);
+    const auto size = static_cast<std::uint64_t>(tensor.bytes());
     header += fmt::format("{}{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}", header.size() > 1 ? "," : "", Json(name).dump(),
-                          dtype_label(tensor.scalar_type(), path, name), fmt::join(tensor.sizes(), ","), offset, offset + size);
+                          dtype_label(tensor.dtype, path, name), fmt::join(tensor.sizes, ","), offset, offset + size);
+    out.offsets[name] = offset;
     offset += size;
   }
   header += "}";
   header.append((8 - header.size() % 8) % 8, ' ');
-  AtomicWriter file(path);
   const std::uint64_t length = header.size();
-  file.write(&length, 8);
-  file.write(header.data(), header.size());
-  for (const auto& [name, given] : order) {  // one tensor in memory at a time
-    const at::Tensor tensor = given.detach().cpu().contiguous();
+  out.head.assign(reinterpret_cast<const char*>(&length), 8);
+  out.head += header;
+  for (auto& [name, at] : out.offsets) at += out.head.size();
+  return out;
+}
+
+void save_safetensors(const std::string& path, const std::map<std::string, at::Tensor>& tensors,
+                      const std::map<std::string, std::string>& metadata) {
+  std::map<std::string, TensorShape> shapes;
+  for (const auto& [name, tensor] : tensors) shapes[name] = {tensor.sizes().vec(), tensor.scalar_type()};
+  const auto layout = layout_safetensors(path, shapes, metadata);
+  AtomicWriter file(path);
+  file.write(layout.head.data(), layout.head.size());
+  for (const auto& name : layout.order) {  // one tensor in memory at a time
+    const at::Tensor tensor = tensors.at(name).detach().cpu().contiguous();
     file.write(tensor.const_data_ptr(), tensor.nbytes());
   }
   file.commit();

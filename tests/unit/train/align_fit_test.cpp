@@ -82,6 +82,43 @@ TEST_F(Fit, ToTokensIsTheClosedFormBaseline) {
   EXPECT_GT(score.forward, 0.8);  // chance 0.05
 }
 
+TEST_F(Fit, SmallBlocksGiveWhatOneBlockGives) {
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.from_tokens = InputPath{at("targets.zarr")};
+  for (const auto to : {FitTo::tokens, FitTo::latent}) {
+    o.to = to;
+    if (to == FitTo::latent) o.targets = {{at("one.zarr")}, {at("two.zarr")}};
+    o.block = 4096;
+    o.model.path = at("whole");
+    const Json whole = parse_json(fit_subject(o, ""), "fit");
+    o.block = 5;
+    o.model.path = at("parts");
+    const Json parts = parse_json(fit_subject(o, ""), "fit");
+    EXPECT_NEAR(parts.at("leave_one_out_r2").get<double>(), whole.at("leave_one_out_r2").get<double>(), 1e-7);
+    const auto a = weights::StateDict::open(at("whole")), b = weights::StateDict::open(at("parts"));
+    ASSERT_EQ(a.names(), b.names());
+    for (const auto& name : a.names()) EXPECT_LE((a.get(name) - b.get(name)).abs().max().item<double>(), 1e-6) << name;
+  }
+  o.block = 0;
+  EXPECT_THROW(fit_subject(o, ""), Error);
+}
+
+// Columns read from the stores are those of the arrays held in memory, tokens cut in the middle and images out of order included.
+TEST_F(Fit, ColumnsFromTheStoreAreThoseInMemory) {
+  const Targets held(at("targets.zarr"), false, false), read(at("targets.zarr"), false, false, 0);
+  const std::vector<std::int32_t> stimulus{3, 4, 5, 90, 7, 6};
+  const at::Tensor all = held.get("clip_tokens", stimulus).flatten(1);
+  for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{{0, 48}, {5, 1}, {10, 17}, {36, 12}}) {
+    EXPECT_TRUE(at::equal(read.token_columns(stimulus, first, count), all.narrow(1, first, count))) << first;
+    EXPECT_TRUE(at::equal(held.token_columns(stimulus, first, count), all.narrow(1, first, count))) << first;
+  }
+  const SubjectTrials whole(at("new.zarr"), "", {}), streamed(at("new.zarr"), "", {.keep = false});
+  const std::vector<std::vector<std::int64_t>> groups{{7}, {2, 22, 42}, {100, 1}};
+  for (std::size_t g = 0; g < groups.size(); ++g)
+    EXPECT_TRUE(at::equal(streamed.mean_columns(groups, 11, 9)[static_cast<std::int64_t>(g)], whole.betas(groups[g]).mean({0}).narrow(0, 11, 9))) << g;
+}
+
 TEST_F(Fit, KeepsTheRestOfThePretrainedModelAndRefusesAnotherWidth) {
   std::map<std::string, at::Tensor> tensors{{"ridge.linears.0.weight", at::zeros({6, 3})}, {"ridge.linears.0.bias", at::zeros({6})},
                                             {"ridge.linears.1.weight", at::zeros({6, 4})}, {"ridge.linears.1.bias", at::zeros({6})},

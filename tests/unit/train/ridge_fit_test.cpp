@@ -1,5 +1,7 @@
 #include "train/ridge_fit.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "support/golden.h"
@@ -108,6 +110,35 @@ TEST(RidgeFit, Float32IsCloseToFloat64) {
   const auto f32 = fit(at::kFloat), f64 = fit(at::kDouble);
   EXPECT_LE((f32.weight - f64.weight).abs().max().item<double>(), 1e-5);
   EXPECT_NEAR(f32.r2, f64.r2, 1e-5);
+}
+
+// Voxels and targets by small blocks, the weight handed over in rows: what one block gives, and `predict` what its weight gives.
+TEST(RidgeFit, SmallBlocksGiveWhatOneBlockGives) {
+  at::manual_seed(3);
+  for (const std::int64_t voxels : {70, 12}) {  // dual and primal
+    const at::Tensor x = at::randn({30, voxels}), y = x.narrow(1, 0, 9) + at::randn({30, 9}), fresh = at::randn({5, voxels});
+    const auto columns = [](const at::Tensor& m) { return [m](auto first, auto count) { return m.narrow(1, first, count); }; };
+    const auto whole = fit_ridge(x, 9, columns(y), {});
+    EXPECT_EQ(whole.alphas.size(), 10u);
+    std::int64_t widest = 0, next = 0;
+    const RidgeSolver solver(30, voxels, [&](auto first, auto count) { widest = std::max(widest, count); return x.narrow(1, first, count); }, true, at::kDouble, 4);
+    at::Tensor weight = at::zeros({9, voxels}, at::kFloat);
+    const auto parts = fit_ridge(solver, 9, columns(y), {}, [&](auto first, const at::Tensor& rows) {
+      EXPECT_EQ(first, next);
+      EXPECT_LE(rows.size(0), 4);
+      weight.narrow(0, first, rows.size(0)).copy_(rows);
+      next += rows.size(0);
+    });
+    EXPECT_EQ(next, 9);
+    EXPECT_FALSE(parts.weight.defined());
+    EXPECT_EQ(widest, solver.dual() ? 4 : voxels);
+    EXPECT_LE((weight - whole.weight).abs().max().item<double>(), 1e-6);
+    EXPECT_LE((parts.bias - whole.bias).abs().max().item<double>(), 1e-6);
+    EXPECT_NEAR(parts.alpha[0].item<double>(), whole.alpha[0].item<double>(), 1e-9 * whole.alpha[0].item<double>());
+    EXPECT_NEAR(parts.r2, whole.r2, 1e-9);
+    const at::Tensor predicted = solver.predict(solver.project(y), whole.alpha[0].item<double>(), 5, columns(fresh));
+    EXPECT_LE((predicted - at::linear(fresh, whole.weight, whole.bias)).abs().max().item<double>(), 1e-5);
+  }
 }
 
 TEST(RidgeFit, RefusesAnAlphaOfZeroAndNoTrials) {

@@ -1,3 +1,4 @@
+#include "weights/model_writer.h"
 #include "weights/safetensors.h"
 
 #include <ATen/ATen.h>
@@ -108,6 +109,27 @@ TEST(ModelDir, ShardsAboveTheLimitAndReadsThemBack) {
   save_model_dir(dir / "m", Json{{"width", 8}}, {{"a", at::ones({2})}});  // replaces; the mapped tensors stay valid
   EXPECT_TRUE(at::equal(dict.get("b"), tensors["b"]));
   EXPECT_EQ(StateDict::open(dir / "m").names(), std::vector<std::string>{"a"});
+}
+
+TEST(ModelWriter, RowsInAnyOrderGiveTheBytesOfTheWholeTensors) {
+  const test::TempDir dir;
+  const std::map<std::string, at::Tensor> tensors{{"a", at::rand({3})}, {"b", at::rand({7, 5})}, {"c", at::arange(4)}};
+  save_model_dir(dir / "whole", Json{{"width", 7}}, tensors);
+  std::map<std::string, TensorShape> shapes;
+  for (const auto& [name, tensor] : tensors) shapes[name] = {tensor.sizes().vec(), tensor.scalar_type()};
+  {
+    ModelWriter writer(dir / "parts", shapes);
+    for (const std::int64_t first : {4, 0, 2}) writer.write("b", tensors.at("b").narrow(0, first, first == 4 ? 3 : 2), first);
+    writer.write("c", tensors.at("c"));
+    writer.write("a", tensors.at("a"));
+    EXPECT_THROW(writer.write("b", tensors.at("b").narrow(0, 0, 2), 6), Error);    // past the end
+    EXPECT_THROW(writer.write("b", tensors.at("b").to(at::kDouble)), Error);       // another dtype
+    EXPECT_FALSE(std::filesystem::exists(dir / "parts"));
+    writer.commit(Json{{"width", 7}});
+  }
+  for (const char* file : {"/model.safetensors", "/config.json"}) EXPECT_EQ(read_file((dir / "parts") + file), read_file((dir / "whole") + file));
+  { ModelWriter dropped(dir / "none", shapes); }
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 2);  // whole and parts: nothing is left of the third
 }
 
 TEST(ModelDir, RefusesToReplaceAFolderThatIsNoModel) {
