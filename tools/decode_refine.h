@@ -21,7 +21,7 @@ struct RefineOptions {
   InputPath recon, captions;
   OutputPath out;
   ModelPath model;
-  std::optional<ModelPath> text_model;
+  std::optional<ModelPath> text_model, vae;
   std::optional<InputPath> vocabulary, noise;
   std::string negative = diffusion::kNegativePrompt;
   std::int64_t timepoint = 13, steps = 25, size = 768, resize = 0, vae_rows = 0;
@@ -34,6 +34,7 @@ struct RefineOptions {
     d.positional("OUTPUT", out, "stage store; writes image u1 [sample, 3, H, W]");
     d.required("--model", model, "SDXL checkpoint (single-file .safetensors) or model directory");
     d.option("--text-model", text_model, "SDXL checkpoint whose text encoders read the captions (the model's own)");
+    d.option("--vae", vae, "autoencoder in place of the checkpoint's own");
     d.option("--vocabulary", vocabulary, "CLIP's bpe_simple_vocab_16e6.txt.gz or merges.txt (beside the model)");
     d.option("--negative", negative, "negative prompt");
     d.option("--timepoint", timepoint, "how much of the schedule is run: more follows the caption, less keeps the picture");
@@ -48,17 +49,18 @@ struct RefineOptions {
   }
 };
 
-inline text::ClipBpe refine_vocabulary(const RefineOptions& o) {
+// CLIP's byte-pair merges in the model's folder, or in the folder its file lies in.
+inline std::string clip_vocabulary_beside(const std::string& model) {
   namespace fs = std::filesystem;
-  if (o.vocabulary) return text::ClipBpe::open(o.vocabulary->path);
-  const fs::path folder = fs::is_directory(o.model.path) ? fs::path(o.model.path) : fs::path(o.model.path).parent_path();
-  for (const auto* name : {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "merges.txt"})
-    if (fs::exists(folder / name)) return text::ClipBpe::open(folder / name);
-  throw usage_error("--vocabulary: no bpe_simple_vocab_16e6.txt.gz or merges.txt beside {}", o.model.path);
+  const fs::path folder = fs::is_directory(model) ? fs::path(model) : fs::path(model).parent_path();
+  for (const auto* name : {"bpe_simple_vocab_16e6.txt.gz", "bpe_simple_vocab_16e6.txt", "bpe_simple_vocab.txt", "merges.txt"})
+    if (fs::exists(folder / name)) return folder / name;
+  throw usage_error("--vocabulary: no bpe_simple_vocab_16e6.txt.gz or merges.txt beside {}", model);
 }
 
-inline diffusion::PromptIds prompt_ids(const text::ClipBpe& bpe, const std::string& prompt, bool* truncated = nullptr) {
-  const auto a = bpe.encode(prompt, text::ClipFlavour::hugging_face), b = bpe.encode(prompt, text::ClipFlavour::open_clip);
+inline diffusion::PromptIds prompt_ids(const text::ClipBpe& bpe, const std::string& prompt, std::int64_t context, bool* truncated = nullptr) {
+  const auto length = static_cast<std::size_t>(context);
+  const auto a = bpe.encode(prompt, text::ClipFlavour::hugging_face, length), b = bpe.encode(prompt, text::ClipFlavour::open_clip, length);
   if (truncated) *truncated |= a.truncated || b.truncated;
   return {at::tensor(a.ids).unsqueeze(0), at::tensor(b.ids).unsqueeze(0)};
 }
@@ -67,13 +69,14 @@ inline void refine(const RefineOptions& o, cli::Run& run) {
   const c10::InferenceMode inference;
   nn::set_threads(run.threads());
   const at::Device device = nn::open_device(run.options().device);
-  const auto dtype = nn::parse_dtype(run.options().dtype == cli::DTypeOption::bf16 ? "bf16" : run.options().dtype == cli::DTypeOption::f16 ? "f16" : "f32");
+  const auto dtype = nn::parse_dtype(run.dtype_name());
   const store::StageReader in(o.recon.path), captions(o.captions.path);
   const auto caption_row = diffusion::rows_by_stimulus(captions, in.stimulus());
   const auto texts = captions.array("caption").read_strings();
-  const auto bpe = refine_vocabulary(o);
+  const auto bpe = text::ClipBpe::open(o.vocabulary ? o.vocabulary->path : clip_vocabulary_beside(o.model.path));
+  const auto vae_model = o.vae ? weights::StateDict::open(o.vae->path) : weights::StateDict();
   const auto text_model = o.text_model ? weights::StateDict::open(o.text_model->path) : weights::StateDict();
-  const auto refiner = diffusion::SdxlRefiner::open(weights::StateDict::open(o.model.path), {dtype, at::kFloat, device}, o.text_model ? &text_model : nullptr);
+  const auto refiner = diffusion::SdxlRefiner::open(weights::StateDict::open(o.model.path), {dtype, at::kFloat, device}, o.text_model ? &text_model : nullptr, o.vae ? &vae_model : nullptr);
   const auto f = refiner.vae().config().factor(), channels = refiner.vae().config().embed_dim;
   std::int64_t height = o.size / f, width = o.size / f;
   std::optional<store::Group> drawn;
@@ -92,7 +95,7 @@ inline void refine(const RefineOptions& o, cli::Run& run) {
     run.plan().array("image", "u1", {in.samples(), 3, stage.height, stage.width});
     return;
   }
-  const auto negative = refiner.negative(prompt_ids(bpe, o.negative));
+  const auto negative = refiner.negative(prompt_ids(bpe, o.negative, refiner.context()));
   auto write_options = run.write_options();
   write_options.rows_per_unit = diffusion::image_unit_rows(in.samples());
   store::StageWriter out(o.out.path, stage.spec(), write_options);
@@ -103,8 +106,8 @@ inline void refine(const RefineOptions& o, cli::Run& run) {
     for (std::int64_t row = unit.first; row < unit.first + unit.count; ++row) {
       const auto& caption = texts.at(static_cast<std::size_t>(caption_row[row]));
       bool truncated = false;
-      const auto prompt = refiner.prompt(prompt_ids(bpe, caption, &truncated));
-      if (truncated && !said) log_warning("captions longer than 77 tokens are cut, as in the reference (first: stimulus {})", in.stimulus()[row]);
+      const auto prompt = refiner.prompt(prompt_ids(bpe, caption, refiner.context(), &truncated));
+      if (truncated && !said) log_warning("captions longer than {} tokens are cut, as in the reference (first: stimulus {})", refiner.context(), in.stimulus()[row]);
       said |= truncated;
       at::Tensor draws[2];
       const char* names[] = {"posterior_noise", "noise"};

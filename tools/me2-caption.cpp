@@ -16,6 +16,7 @@
 #include "store/stage.h"
 #include "train/caption_fit.h"
 #include "weights/state_dict.h"
+#include "weights/stored.h"
 
 namespace me2 {
 
@@ -27,10 +28,6 @@ inline const EnumNames<Part>& enum_names() {
 }
 
 namespace {
-
-at::ScalarType dtype_of(cli::DTypeOption dtype) {
-  return dtype == cli::DTypeOption::bf16 ? at::kBFloat16 : dtype == cli::DTypeOption::f16 ? at::kHalf : at::kFloat;
-}
 
 at::Device start(const cli::Run& run) {
   nn::set_threads(run.threads());
@@ -77,7 +74,7 @@ void generate(const GenerateOptions& o, cli::Run& run) {
   const store::StageReader in(o.tokens.path);
   const store::Array tokens = token_array(in, o.array);
   const auto paths = models::CaptionPaths::find(path_of(o.model), path_of(o.converter), path_of(o.git), path_of(o.vocab));
-  const auto model = models::CaptionModel::load(paths, tokens.shape()[1], tokens.shape()[2], dtype_of(run.options().dtype), device);
+  const auto model = models::CaptionModel::load(paths, tokens.shape()[1], tokens.shape()[2], nn::parse_dtype(run.dtype_name()), device);
   const bool with_ids = o.ids || !model.vocabulary;
   if (!model.vocabulary && !o.ids)
     log_warning("{}: no vocab.txt or tokenizer.json beside it: captions are written as the numbers of their word pieces (--vocab names a vocabulary)", paths.git);
@@ -135,6 +132,7 @@ struct TrainOptions {
   std::string array = "clip_tokens", target_array;
   std::int64_t epochs = 20, layers = 2, width = 64, heads = 4, max_length = 20;
   double learning_rate = 1e-3, weight_decay = 1e-2;
+  weights::Stored stored = weights::Stored::f4;
 
   void describe(Describe& d) {
     d.positional("TOKENS", tokens, "store with clip_tokens [sample, T, D]");
@@ -153,6 +151,7 @@ struct TrainOptions {
     d.option("--width", width, "git: width of a new decoder");
     d.option("--heads", heads, "git: attention heads of a new decoder");
     d.option("--max-length", max_length, "git: longest caption in word pieces");
+    d.option("--stored", stored, "floats of the saved model as they are (f4) or in half the space (f2)");
   }
 };
 
@@ -180,12 +179,12 @@ Net build(std::unique_ptr<nn::ParamSource>& source, const std::string& path, std
   else return Net(scope, Config::detect(scope, dict.config()));
 }
 
-void save_part(const nn::ParamSource& source, const std::string& path, Json config, const std::vector<double>& curve, const cli::Run& run) {
+void save_part(const nn::ParamSource& source, const std::string& path, Json config, const std::vector<double>& curve, weights::Stored stored, const cli::Run& run) {
   config["loss_curve"] = curve;
   config["me2"] = run.provenance();
   std::map<std::string, at::Tensor> tensors;
   for (const auto& named : source.made()) tensors[named.name] = named.tensor.detach().cpu();
-  weights::save_model_dir(path, config, tensors);
+  weights::save_model_dir(path, config, weights::stored_as(tensors, stored));
 }
 
 std::vector<double> train_converter(const TrainOptions& o, cli::Run& run, at::Device device, const store::StageReader& in,
@@ -201,7 +200,7 @@ std::vector<double> train_converter(const TrainOptions& o, cli::Run& run, at::De
   const auto net = build<models::ClipConverter>(params, path_of(o.model), run.seed(), device,
                                                 models::ClipConverterConfig{source.tokens(), target.tokens(), source.width(), target.width()});
   const auto curve = train::fit_converter(params->made(), net, source, target, pairs, fit);
-  save_part(*params, o.out.path, Json{{"clip_seq_dim", source.tokens()}, {"clip_text_seq_dim", target.tokens()}, {"clip_emb_dim", source.width()}, {"clip_text_emb_dim", target.width()}}, curve, run);
+  save_part(*params, o.out.path, Json{{"clip_seq_dim", source.tokens()}, {"clip_text_seq_dim", target.tokens()}, {"clip_emb_dim", source.width()}, {"clip_text_emb_dim", target.width()}}, curve, o.stored, run);
   return curve;
 }
 
@@ -249,7 +248,7 @@ std::vector<double> train_git(const TrainOptions& o, cli::Run& run, at::Device d
             Json{{"vocab_size", c.vocab_size}, {"hidden_size", c.width}, {"num_hidden_layers", c.layers}, {"num_attention_heads", c.heads}, {"intermediate_size", c.mlp_width},
                  {"max_position_embeddings", c.positions}, {"layer_norm_eps", c.eps}, {"bos_token_id", c.bos}, {"eos_token_id", c.eos}, {"pad_token_id", c.pad},
                  {"vision_config", {{"hidden_size", c.image_width}, {"layer_norm_eps", c.visual_eps}}}, {"max_length", o.max_length}},
-            curve, run);
+            curve, o.stored, run);
   write_file_atomic(o.out.path + "/vocab.txt", vocabulary.vocab_text());
   return curve;
 }

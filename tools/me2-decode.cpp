@@ -6,7 +6,7 @@
 #include "base/signals.h"
 #include "cli/tool.h"
 #include "decode_refine.h"
-#include "decode_train.h"
+#include "decode_train_parts.h"
 #include "diffusion/image_stage.h"
 #include "diffusion/select_draw.h"
 #include "diffusion/unclip.h"
@@ -16,10 +16,6 @@
 
 namespace me2 {
 namespace {
-
-at::ScalarType dtype_of(cli::DTypeOption dtype) {
-  return dtype == cli::DTypeOption::bf16 ? at::kBFloat16 : dtype == cli::DTypeOption::f16 ? at::kHalf : at::kFloat;
-}
 
 at::Device start(const cli::Run& run) {
   nn::set_threads(run.threads());
@@ -78,7 +74,7 @@ void unclip(const UnclipOptions& o, cli::Run& run) {
   const at::Device device = start(run);
   const store::StageReader in(o.tokens.path);
   const auto shape = in.array(o.array).shape();
-  diffusion::UnclipDecoder::Options options{dtype_of(run.options().dtype), dtype_of(o.vae_dtype), device};
+  diffusion::UnclipDecoder::Options options{nn::parse_dtype(run.dtype_name()), nn::parse_dtype(described::print_one(o.vae_dtype)), device};
   const auto vae = o.vae ? weights::StateDict::open(o.vae->path) : weights::StateDict();
   const auto decoder = diffusion::UnclipDecoder::open(weights::StateDict::open(o.model.path), options, o.vae ? &vae : nullptr);
   const auto& config = decoder.config();
@@ -178,7 +174,7 @@ void lowlevel(const LowlevelOptions& o, cli::Run& run) {
   const at::Device device = start(run);
   const store::StageReader in(o.lowlevel.path);
   const auto shape = in.array(o.array).shape();
-  const auto vae = models::Vae::open(weights::StateDict::open(o.model.path), models::Vae::Parts::decoder, dtype_of(run.options().dtype), device);
+  const auto vae = models::Vae::open(weights::StateDict::open(o.model.path), models::Vae::Parts::decoder, nn::parse_dtype(run.dtype_name()), device);
   if (shape.size() != 4 || shape[1] != vae.config().embed_dim)
     throw data_error("{}/{}: shape [{}] found, [sample, {}, height, width] expected", o.lowlevel.path, o.array, fmt::join(shape, ", "), vae.config().embed_dim);
   const auto f = vae.config().factor();
@@ -248,5 +244,5 @@ ME2_TOOL("me2-decode", "Turn embedding tokens, low-level latents and captions in
           cli::verb("lowlevel", "decode low-level latents to blurry pictures", lowlevel),
           cli::verb("blend", "mix pictures with their low-level ones", blend),
           cli::verb("refine", "improve pictures by SDXL, with captions as prompts", refine),
-          cli::verb("train", "fit the U-Net to tokens, or the autoencoder to pictures", decode_train_verb)})
+          cli::verb("train", "fit the U-Net to tokens, the autoencoder to pictures, or SDXL's U-Net to captions", decode_train_verb)})
 }  // namespace me2

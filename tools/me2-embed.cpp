@@ -65,13 +65,11 @@ void brain(const BrainCommand& o, cli::Run& run) {
   out.publish(run.provenance());
 }
 
-enum class Stored { f4, f2 };
-
 struct ImagesCommand {
   InputPath stimuli;
   OutputPath output;
   std::optional<ModelPath> model, vae, convnext;
-  Stored stored = Stored::f4;
+  weights::Stored stored = weights::Stored::f4;
   std::int64_t size = 0;
   void describe(Describe& d) {
     d.positional("STIMULI", stimuli, "stimulus store; reads image u1 [sample, 3, H, W]");
@@ -97,7 +95,7 @@ void images(const ImagesCommand& o, cli::Run& run) {
   if (o.size) networks.lowlevel_size = o.size;
   store::StageSpec spec;
   spec.kind = "targets";
-  spec.arrays = models::target_arrays(networks, o.stored == Stored::f2 ? store::DType::f2 : store::DType::f4);
+  spec.arrays = models::target_arrays(networks, o.stored == weights::Stored::f2 ? store::DType::f2 : store::DType::f4);
   const auto rows = image.shape()[0];
   if (stimuli.has_array("stimulus")) spec.stimulus = stimuli.array("stimulus").read<std::int32_t>();
   else for (std::int64_t i = 0; i < rows; ++i) spec.stimulus.push_back(static_cast<std::int32_t>(i));  // the row is the stimulus
@@ -185,12 +183,6 @@ void train_model(const train::TrainOptions& o, cli::Run& run) {
 }
 
 }  // namespace
-
-template <>
-const EnumNames<Stored>& enum_names() {
-  static const EnumNames<Stored> names{{Stored::f4, "f4"}, {Stored::f2, "f2"}};
-  return names;
-}
 
 ME2_TOOL("me2-embed", "Embed brain activity and images in CLIP space",
          {cli::verb("brain", "latents through the backbone and its heads", brain),

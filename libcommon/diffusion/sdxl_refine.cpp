@@ -48,7 +48,7 @@ TextCondition SdxlTextEncoders::operator()(const PromptIds& ids) const {
   return {at::cat({a, b.penultimate}, 2).to(at::kFloat), b.pooled.to(at::kFloat)};
 }
 
-SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecoder::Options& options, const weights::StateDict* text) {
+SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecoder::Options& options, const weights::StateDict* text, const weights::StateDict* vae) {
   SdxlRefiner out;
   out.device_ = options.device;
   const Json& config = model.config();
@@ -59,7 +59,7 @@ SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecod
   const nn::Scope scope(loader);
   out.unet_ = std::make_shared<models::UnclipUnet>(scope, models::UnetConfig::detect(scope, config.contains("unet") ? config["unet"] : Json()));
   loader.finish();
-  out.vae_ = std::make_shared<models::Vae>(models::Vae::open(model.sub("first_stage_model."), models::Vae::Parts::both, options.vae_dtype, options.device));
+  out.vae_ = std::make_shared<models::Vae>(models::Vae::open(vae ? *vae : model.sub("first_stage_model."), models::Vae::Parts::both, options.vae_dtype, options.device));
   out.negative_ = std::make_shared<SdxlTextEncoders>(model, own + "0.", own + "1.", config, options.dtype, options.device);
   if (text) {
     const auto prefix = text_prefix(*text);
@@ -78,11 +78,11 @@ SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecod
   return out;
 }
 
-at::Tensor SdxlRefiner::vector(const TextCondition& text) const {
-  const auto left = unet_->config().adm_in_channels - text.pooled.size(1);
+at::Tensor sdxl_vector(const at::Tensor& pooled, std::int64_t adm_in_channels, double size_condition, double target_condition) {
+  const auto left = adm_in_channels - pooled.size(1);
   if (left <= 0 || left % 6)
-    throw data_error("the U-Net takes {} numbers, of which {} are text: six equally wide size numbers expected in the rest", unet_->config().adm_in_channels, text.pooled.size(1));
-  return at::cat({text.pooled, models::sdxl_vector_suffix(size_condition_, target_, left / 6).to(text.pooled.device())}, 1);
+    throw data_error("the U-Net takes {} numbers, of which {} are text: six equally wide size numbers expected in the rest", adm_in_channels, pooled.size(1));
+  return at::cat({pooled, models::sdxl_vector_suffix(size_condition, target_condition, left / 6).to(pooled.device()).expand({pooled.size(0), -1})}, 1);
 }
 
 at::Tensor SdxlRefiner::latent(const at::Tensor& image, const TextCondition& prompt, const TextCondition& negative, const at::Tensor& posterior_noise,

@@ -20,20 +20,25 @@ inline constexpr const char* kNegativePrompt =
     "face, extra legs, anime";
 
 struct PromptIds {
-  at::Tensor clip_l, open_clip;  // [1, 77] int64 of the two tokenizers
+  at::Tensor clip_l, open_clip;  // [n, 77] int64 of the two tokenizers
 };
 
 struct TextCondition {
-  at::Tensor crossattn;  // [1, 77, width of encoder 1 + width of encoder 2]
-  at::Tensor pooled;     // [1, embed_dim of encoder 2]
+  at::Tensor crossattn;  // [n, 77, width of encoder 1 + width of encoder 2]
+  at::Tensor pooled;     // [n, embed_dim of encoder 2]
 };
+
+// Pooled text, then the embedded size numbers (original and target size, crop 0): [n, adm_in_channels].
+at::Tensor sdxl_vector(const at::Tensor& pooled, std::int64_t adm_in_channels, double size_condition, double target_condition);
 
 class SdxlTextEncoders {
  public:
   // `part` has both encoders under first and second, e.g. conditioner.embedders.0. and conditioner.embedders.1.
   SdxlTextEncoders(const weights::StateDict& dict, const std::string& first, const std::string& second, const Json& config,
                    at::ScalarType dtype, at::Device device);
-  TextCondition operator()(const PromptIds& ids) const;
+  TextCondition operator()(const PromptIds& ids) const;  // ids [n, context()]
+  std::int64_t context() const { return second_->config.context_length; }
+  std::int64_t width() const { return first_->config.width + second_->config.width; }
 
  private:
   std::shared_ptr<models::ClipText> first_;
@@ -47,11 +52,14 @@ class SdxlRefiner {
   // A single-file SDXL checkpoint (f16 or f32) or model directory. The prompt's encoders: base_text_embedder1/2.* where the file has
   // them, else those of `text` (another SDXL file), else the checkpoint's own.
   // Fidelity: the reference encodes the prompt with the original encoders and the negative prompt with the checkpoint's.
-  static SdxlRefiner open(const weights::StateDict& model, const UnclipDecoder::Options& options, const weights::StateDict* text = nullptr);
+  // `vae`: an autoencoder in place of the checkpoint's own.
+  static SdxlRefiner open(const weights::StateDict& model, const UnclipDecoder::Options& options, const weights::StateDict* text = nullptr,
+                          const weights::StateDict* vae = nullptr);
 
   TextCondition prompt(const PromptIds& ids) const { return (*prompt_)(ids); }
   TextCondition negative(const PromptIds& ids) const { return (*negative_)(ids); }
-  at::Tensor vector(const TextCondition& text) const;  // pooled text, then the size numbers: [1, adm_in_channels]
+  std::int64_t context() const { return prompt_->context(); }  // ids a prompt is cut or filled to
+  at::Tensor vector(const TextCondition& text) const { return sdxl_vector(text.pooled, unet_->config().adm_in_channels, size_condition_, target_); }
 
   struct Settings {
     std::int64_t steps = 25, timepoint = 13;  // the last `timepoint` of the schedule's steps + 1 levels: timepoint - 1 steps

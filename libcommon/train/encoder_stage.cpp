@@ -147,7 +147,7 @@ Json train_encoder(const EncoderOptions& o, std::int64_t batch, std::uint64_t se
   }
   config["curve"] = curve;
   config["me2"] = provenance;
-  weights::save_model_dir(o.model.path, config, trainer.model());
+  weights::save_model_dir(o.model.path, config, weights::stored_as(trainer.model(), o.stored));
   write_file_atomic(o.model.path + "/bpe_simple_vocab.txt", merges);
   fs::remove_all(partial);
   return curve;

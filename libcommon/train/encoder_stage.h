@@ -6,6 +6,7 @@
 #include "base/describe.h"
 #include "base/json_fwd.h"
 #include "train/encoder_train.h"
+#include "weights/stored.h"
 
 namespace me2::train {
 
@@ -15,6 +16,7 @@ struct EncoderOptions {
   InputPath config;
   std::optional<InputPath> vocab;
   std::int64_t steps = 4000, checkpoint_steps = 500;
+  weights::Stored stored = weights::Stored::f4;
   double lr = 1.5e-3, weight_decay = 0.05, contrastive = 1, pixels = 3, patches = 1, words = 1;
   void describe(Describe& d) {
     d.positional("STIMULI", stimuli, "stimulus store; reads image, caption, and segmentation and category where it has them");
@@ -28,6 +30,7 @@ struct EncoderOptions {
     d.option("--pixel-scale", pixels, "weight of telling each patch's pixels from its token");
     d.option("--patch-scale", patches, "weight of telling each patch's object from its token");
     d.option("--word-scale", words, "weight of telling the caption's words from the pooled embedding");
+    d.option("--stored", stored, "floats of the saved model as they are (f4) or in half the space (f2)");
     d.option("--checkpoint-steps", checkpoint_steps, "steps between resume points");
   }
 };

@@ -56,13 +56,10 @@ at::Tensor UnetStart::param(const std::string& name, const nn::Shape& shape, con
   return tensor;
 }
 
-at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,
-                             double latent_scale, const std::function<at::Tensor(const at::Tensor&)>& normalise, const at::Tensor& vector,
-                             const UnclipTrainData& data, const UnclipTrainOptions& o, std::int64_t step) {
-  const at::Device device = vector.device();
-  const auto rows = batch_rows(o.seed, data.size(), o.batch, step);
-  const at::Tensor picked = at::tensor(rows);
-  const models::VaePosterior posterior(data.moments.index_select(0, picked).to(at::kFloat));
+at::Tensor denoise_train_step(const diffusion::Denoiser& denoiser, const at::Tensor& moments, double latent_scale, const Conditioner& condition,
+                              at::Device device, const UnclipTrainOptions& o, std::int64_t step) {
+  const auto rows = batch_rows(o.seed, moments.size(0), o.batch, step);
+  const models::VaePosterior posterior(moments.index_select(0, at::tensor(rows)).to(at::kFloat));
   const at::Tensor z = (latent_scale * posterior.sample(normal(o.seed, "train posterior", step, posterior.mean.sizes()))).to(device);
   Random random(o.seed, fmt::format("train step {}", step));
   const auto& table = denoiser.schedule().table();
@@ -74,26 +71,40 @@ at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::De
     dropped[i] = random.uniform() < o.condition_drop;
   }
   const at::Tensor noise = offset_noise(normal(o.seed, "train noise", step, z.sizes()), normal(o.seed, "train offset", step, {z.size(0), z.size(1)}), o.offset);
-  at::Tensor tokens = normalise(data.tokens(rows));
-  const at::Tensor nothing = config.zero_condition ? at::zeros_like(tokens) : normal(o.seed, "train unconditional", step, tokens.sizes());
-  tokens = at::where(dropped.view({-1, 1, 1}), nothing, tokens);
-  const diffusion::Condition condition{unet.project(tokens.to(device)), vector.expand({z.size(0), -1})};
-  return unclip_loss(denoiser, z, index.to(device), noise.to(device), condition).mean();
+  return unclip_loss(denoiser, z, index.to(device), noise.to(device), condition(rows, dropped)).mean();
 }
 
-std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data) {
+at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,
+                             double latent_scale, const std::function<at::Tensor(const at::Tensor&)>& normalise, const at::Tensor& vector,
+                             const UnclipTrainData& data, const UnclipTrainOptions& o, std::int64_t step) {
+  const auto condition = [&](const std::vector<std::int64_t>& rows, const at::Tensor& dropped) {
+    const at::Tensor tokens = normalise(data.tokens(rows));
+    const at::Tensor nothing = config.zero_condition ? at::zeros_like(tokens) : normal(o.seed, "train unconditional", step, tokens.sizes());
+    const at::Tensor kept = at::where(dropped.view({-1, 1, 1}), nothing, tokens);
+    return diffusion::Condition{unet.project(kept.to(vector.device())), vector.expand({kept.size(0), -1})};
+  };
+  return denoise_train_step(denoiser, data.moments, latent_scale, condition, vector.device(), o, step);
+}
+
+std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data, TokenNorm norm, std::uint64_t seed) {
   const at::NoGradGuard no_grad;
+  if (norm == TokenNorm::none) {
+    const at::Tensor one = data.tokens({0})[0];
+    return {at::zeros_like(one), at::ones_like(one)};
+  }
   at::Tensor sum, squares;
   for (std::int64_t row = 0; row < data.size(); ++row) {
     const at::Tensor t = data.tokens({row})[0].to(at::kDouble);
     sum = row ? sum + t : t;
   }
-  const at::Tensor mean = sum / static_cast<double>(data.size());
+  at::Tensor mean = sum / static_cast<double>(data.size());
   for (std::int64_t row = 0; row < data.size(); ++row) {
     const at::Tensor d = (data.tokens({row})[0].to(at::kDouble) - mean).square();
     squares = row ? squares + d : d;
   }
-  return {mean.to(at::kFloat), (squares / static_cast<double>(data.size())).sqrt().clamp_min(1e-4).to(at::kFloat)};
+  const at::Tensor sd = (squares / static_cast<double>(data.size())).sqrt().clamp_min(1e-4);
+  if (norm == TokenNorm::coded) mean = mean - sd * normal(seed, "token code", 0, mean.sizes());
+  return {mean.to(at::kFloat), sd.to(at::kFloat)};
 }
 
 }  // namespace me2::train

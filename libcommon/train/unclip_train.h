@@ -26,6 +26,10 @@ at::Tensor offset_noise(const at::Tensor& noise, const at::Tensor& offset, doubl
 
 enum class NoiseLevels { uniform, lognormal };  // over the table's steps; over ln sigma
 
+// What a small U-Net's tokens are normalised by. `position`: mean and deviation per position and feature. That takes away the mean by
+// which attention can tell one position from another; `coded` puts a fixed normal code per position in its place.
+enum class TokenNorm { none, position, coded };
+
 struct UnclipTrainOptions {
   std::int64_t batch = 8;
   std::uint64_t seed = 42;
@@ -60,13 +64,20 @@ class UnetStart : public nn::ParamSource {
   std::vector<std::string> renewed_;
 };
 
-// Draws of one step and their loss; everything from (options.seed, step).
+// The condition of a batch; `dropped` bool [n] says which samples are trained without theirs.
+using Conditioner = std::function<diffusion::Condition(const std::vector<std::int64_t>& rows, const at::Tensor& dropped)>;
+
+// Draws of one step and their loss, scalar; everything from (options.seed, step). moments [N, 2 C, h, w] of the autoencoder.
+at::Tensor denoise_train_step(const diffusion::Denoiser& denoiser, const at::Tensor& moments, double latent_scale, const Conditioner& condition,
+                              at::Device device, const UnclipTrainOptions& options, std::int64_t step);
+
+// The same with image-embedding tokens as the condition; dropped ones are normal noise, as in the reference, or zeros (config).
 at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,
                              double latent_scale, const std::function<at::Tensor(const at::Tensor&)>& normalise, const at::Tensor& vector,
                              const UnclipTrainData& data, const UnclipTrainOptions& options, std::int64_t step);
 
-// Mean and deviation of tokens per position and feature, over all rows: {mean [T, D], sd [T, D]}.
-std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data);
+// {mean [T, D], sd [T, D]} with (token - mean) / sd as `norm` says; statistics over all rows, the code from `seed`.
+std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data, TokenNorm norm, std::uint64_t seed);
 
 }  // namespace me2::train
 
@@ -74,6 +85,11 @@ namespace me2 {
 template <>
 inline const EnumNames<train::NoiseLevels>& enum_names() {
   static const EnumNames<train::NoiseLevels> names{{train::NoiseLevels::uniform, "uniform"}, {train::NoiseLevels::lognormal, "lognormal"}};
+  return names;
+}
+template <>
+inline const EnumNames<train::TokenNorm>& enum_names() {
+  static const EnumNames<train::TokenNorm> names{{train::TokenNorm::none, "none"}, {train::TokenNorm::position, "position"}, {train::TokenNorm::coded, "coded"}};
   return names;
 }
 }  // namespace me2

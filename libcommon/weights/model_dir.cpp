@@ -11,6 +11,7 @@
 #include "weights/formula.h"
 #include "weights/model_writer.h"
 #include "weights/safetensors.h"
+#include "weights/stored.h"
 #include "weights/torch_file.h"
 
 namespace me2::weights {
@@ -100,6 +101,14 @@ StateDict open_model_dir(const std::string& path) {
   if (!found && entries.size() == stored)
     throw data_error("{}: no weights in this folder (model.safetensors, its index, pytorch_model.bin, last.pth or a DeepSpeed checkpoint expected)", path);
   return {path, std::move(entries), config, std::move(notes)};
+}
+
+std::map<std::string, at::Tensor> stored_as(const std::map<std::string, at::Tensor>& tensors, Stored stored) {
+  auto out = tensors;
+  if (stored == Stored::f2)
+    for (auto& [name, tensor] : out)
+      if (tensor.is_floating_point()) tensor = tensor.to(at::kHalf);
+  return out;
 }
 
 void save_model_dir(const std::string& path, const Json& config, const std::map<std::string, at::Tensor>& tensors, std::int64_t shard_bytes) {
