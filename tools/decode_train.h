@@ -38,6 +38,7 @@ struct DecodeTrainOptions {
   std::optional<InputPath> vocabulary;
   std::string array = "clip_tokens";
   std::int64_t size = 0, crop = 0;
+  bool freeze_encoder = false;
   weights::Stored stored = weights::Stored::f4;
   train::TokenNorm normalise = train::TokenNorm::none;
   train::StepLoopSettings loop;
@@ -72,6 +73,7 @@ struct DecodeTrainOptions {
     d.option("--normalise-tokens", normalise, "unet: normalise tokens per position and feature (coded: with a code of the position added); saved with the model");
     d.option("--stored", stored, "floats of the saved model as they are (f4) or in half the space (f2)");
     d.option("--crop", crop, "vae: train on random squares of so many pixels (0: whole pictures)");
+    d.option("--freeze-encoder", freeze_encoder, "vae: train the decoder alone; the latents stay what they are, and U-Nets trained on them good");
     d.option("--gradient-weight", autoencoder.gradient_weight, "vae: weight of the pictures' differences");
     d.option("--kl-weight", autoencoder.kl_weight, "vae: weight of the KL term per latent value");
   }

@@ -24,14 +24,21 @@ inline void vae(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
   options.seed = run.seed();
   options.crop = o.crop;
   if (run.dry_run()) return;
-  train::StepLoop loop(from.made(), loop_settings(o, run));
+  std::vector<nn::Named> trained;
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& named : from.made())
+    if (o.freeze_encoder && (named.name.starts_with("encoder.") || named.name.starts_with("quant_conv.")))
+      tensors[named.name] = at::Tensor(named.tensor).set_requires_grad(false);
+    else
+      trained.push_back(named);
+  train::StepLoop loop(trained, loop_settings(o, run));
   const auto& curve = loop.run("autoencoder", [&](std::int64_t step) { return train::vae_train_step(net, source, count, options, step, device); });
-  auto tensors = loop.weights();
+  tensors.merge(loop.weights());
   const auto saved = weights::StateDict::from_tensors(tensors);
   nn::Loader averaged(saved, at::kFloat, device);
   auto sizes = net.config();
   const models::Vae final_net(nn::Scope(averaged), sizes);
-  sizes.scale_factor = train::unit_scale(final_net, source, count, device);
+  if (!o.freeze_encoder) sizes.scale_factor = train::unit_scale(final_net, source, count, device);
   config.update(sizes.json());
   finish(o, run, config, tensors, curve, loop);
 }

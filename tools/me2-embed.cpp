@@ -1,4 +1,7 @@
 // me2-embed: from the shared latent space to CLIP-shaped tokens.
+#include <numeric>
+#include <set>
+
 #include <ATen/core/Tensor.h>
 
 #include "base/error.h"
@@ -69,6 +72,7 @@ struct ImagesCommand {
   InputPath stimuli;
   OutputPath output;
   std::optional<ModelPath> model, vae, convnext;
+  std::optional<InputPath> only;
   weights::Stored stored = weights::Stored::f4;
   std::int64_t size = 0;
   void describe(Describe& d) {
@@ -77,6 +81,7 @@ struct ImagesCommand {
     d.option("--model", model, "OpenCLIP checkpoint or model directory (ViT-bigG-14): tokens and pooled embedding");
     d.option("--vae", vae, "SD image-variation autoencoder (sd_image_var_autoenc.pth): targets of the low-level head");
     d.option("--convnext", convnext, "ConvNeXt-XL (convnext_xlarge_alpha0.75_fullckpt.pth): auxiliary targets of the low-level head");
+    d.option("--only", only, "store with the array stimulus: these stimuli alone (the true tokens of a test set)");
     d.option("--stored", stored, "floats as they are (f4) or in half the space (f2)");
     d.option("--lowlevel-size", size, "pixels the autoencoder and ConvNeXt see (0: the autoencoder's own; published: 224)");
   }
@@ -96,9 +101,18 @@ void images(const ImagesCommand& o, cli::Run& run) {
   store::StageSpec spec;
   spec.kind = "targets";
   spec.arrays = models::target_arrays(networks, o.stored == weights::Stored::f2 ? store::DType::f2 : store::DType::f4);
-  const auto rows = image.shape()[0];
+  std::vector<std::int64_t> picked(static_cast<std::size_t>(image.shape()[0]));
+  std::iota(picked.begin(), picked.end(), 0);
   if (stimuli.has_array("stimulus")) spec.stimulus = stimuli.array("stimulus").read<std::int32_t>();
-  else for (std::int64_t i = 0; i < rows; ++i) spec.stimulus.push_back(static_cast<std::int32_t>(i));  // the row is the stimulus
+  else spec.stimulus.assign(picked.begin(), picked.end());  // the row is the stimulus
+  if (o.only) {
+    const auto given = store::Group::open(o.only->path).array("stimulus").read<std::int32_t>();
+    const std::set<std::int32_t> wanted(given.begin(), given.end());
+    std::erase_if(picked, [&](std::int64_t row) { return !wanted.contains(spec.stimulus[static_cast<std::size_t>(row)]); });
+    if (picked.size() < wanted.size()) throw data_error("{}: {} of the {} stimuli of {} are not there", o.stimuli.path, wanted.size() - picked.size(), wanted.size(), o.only->path);
+    std::erase_if(spec.stimulus, [&](std::int32_t id) { return !wanted.contains(id); });
+  }
+  const auto rows = static_cast<std::int64_t>(picked.size());
   if (run.dry_run()) {
     for (const auto& array : spec.arrays) {
       store::Shape shape = array.row_shape;
@@ -109,7 +123,7 @@ void images(const ImagesCommand& o, cli::Run& run) {
   }
   store::StageWriter out(o.output.path, spec, run.write_options());
   auto progress = run.progress("images", rows);
-  models::write_image_targets(image, spec.stimulus, networks, out, run.batch_size(16), [&](std::int64_t n) { progress.advance(n); });
+  models::write_image_targets(image, picked, spec.stimulus, networks, out, run.batch_size(16), [&](std::int64_t n) { progress.advance(n); });
   out.publish(run.provenance());
 }
 

@@ -122,7 +122,7 @@ std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DTy
   return arrays;
 }
 
-void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
+void write_image_targets(const store::Array& images, const std::vector<std::int64_t>& rows, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
                          store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance) {
   const auto C = images.shape().at(1), H = images.shape().at(2), W = images.shape().at(3);
   for (const auto& unit : out.todo()) {
@@ -130,7 +130,13 @@ void write_image_targets(const store::Array& images, const std::vector<std::int3
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       check_stop();
       const auto count = std::min(batch, unit.first + unit.count - first);
-      auto bytes = images.read_rows<std::uint8_t>(first, count);
+      std::vector<std::uint8_t> bytes;
+      bytes.reserve(static_cast<std::size_t>(count * C * H * W));
+      for (std::int64_t i = first, run; i < first + count; i += run) {  // neighbouring rows in one read
+        for (run = 1; i + run < first + count && rows[i + run] == rows[i] + run;) ++run;
+        const auto part = images.read_rows<std::uint8_t>(rows[i], run);
+        bytes.insert(bytes.end(), part.begin(), part.end());
+      }
       const auto pixels = at::from_blob(bytes.data(), {count, C, H, W}, at::kByte).to(at::kFloat) / 255;
       const std::vector<std::int32_t> ids(stimulus.begin() + first, stimulus.begin() + first + count);
       for (auto& [name, tensor] : embed(networks, pixels, ids)) parts[name].push_back(tensor);

@@ -36,9 +36,9 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
 // The arrays that `networks` give, for the writer and for --dry-run.
 std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, store::DType dtype);
 
-// Computes rows of `images` (u1 [sample, 3, H, W]) for the writer's units, `batch` at a time (batches never cross a unit, so shards
+// Computes the samples whose pictures are `rows` of `images` (u1 [n, 3, H, W]) for the writer's units, `batch` at a time (batches never cross a unit, so shards
 // give the bytes of the whole). `advance(n)` is told of every n rows done.
-void write_image_targets(const store::Array& images, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
+void write_image_targets(const store::Array& images, const std::vector<std::int64_t>& rows, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
                          store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance);
 
 }  // namespace me2::models
