@@ -63,7 +63,7 @@ void import_with(const Options& options, cli::Run& run, Json (*import)(const Opt
     for (const auto& [key, value] : counts.items())
       if (!value.is_structured()) run.plan().note(key, value.is_string() ? value.template get<std::string>() : value.dump());
     if (counts.contains("voxels")) run.plan().array("betas", "f4", {counts["trials"], counts["voxels"]});
-    if (counts.contains("images")) run.plan().array("image", "u1", {counts["images"], 3, counts["height"], counts["width"]});
+    if (counts.contains("images") && counts.contains("height")) run.plan().array("image", "u1", {counts["images"], 3, counts["height"], counts["width"]});
     return;
   }
   if (counts.contains("constant_voxels") && counts["constant_voxels"] != 0)

@@ -21,9 +21,9 @@ shards: {decode: 2}
 simulate: --subjects 2 --sessions 1 --trials-per-session 96 --test-images 10
 models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, caption: tiny/git}
 options:
-  train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --batch-size 48
-  pretrain: --epochs 1
-  finetune: --epochs 1
+  train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --evaluate-interval 0
+  pretrain: --epochs 1 --batch-size 12
+  finetune: --epochs 1 --batch-size 48
   prior: --steps 20 --guidance 1
   score: --metrics pixcorr,ssim --allow-missing
   retrieval: --allow-missing
