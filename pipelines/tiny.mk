@@ -49,7 +49,7 @@ $(TINY_OUT)/vae-whole/model.safetensors: $(TINY_OUT)/vae-squares/model.safetenso
 $(TINY_OUT)/vae/model.safetensors: $(TINY_OUT)/vae-whole/model.safetensors
 	@echo "tiny: the autoencoder's decoder"
 	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) $(tiny_vae) --model $(TINY_OUT)/vae-whole --freeze-encoder --steps $(TINY_VAE_STEPS) --lr 1e-3 --warmup 100 \
-	  --average 0.995 --batch-size 8 --seed $(TINY_SEED)
+	  --average 0.995 --batch-size 8 --seed $(shell expr $(TINY_SEED) + 1)
 
 $(TINY_OUT)/targets.zarr/zarr.json: $(TINY_OUT)/encoder/model.safetensors
 	@echo "tiny: tokens of every scene"
