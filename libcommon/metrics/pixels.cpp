@@ -84,9 +84,19 @@ ME2_VECTORISED Moments moments(const float* x, const float* y, std::int64_t n) {
 }
 
 // Within rounding: enlarging a flat picture moves its values by a last bit.
-bool constant(const float* x, std::int64_t n) {
-  const auto [low, high] = std::minmax_element(x, x + n);
-  return n == 0 || *high - *low <= 1e-6f;
+ME2_VECTORISED bool constant(const float* x, std::int64_t n) {
+  constexpr int kWide = 4 * kLanes;
+  if (n == 0) return true;
+  float low[kWide], high[kWide];
+  for (int k = 0; k < kWide; ++k) low[k] = high[k] = x[0];
+  std::int64_t i = 0;
+  for (; i + kWide <= n; i += kWide)
+    for (int k = 0; k < kWide; ++k) {
+      low[k] = x[i + k] < low[k] ? x[i + k] : low[k];
+      high[k] = x[i + k] > high[k] ? x[i + k] : high[k];
+    }
+  for (; i < n; ++i) low[0] = std::min(low[0], x[i]), high[0] = std::max(high[0], x[i]);
+  return *std::max_element(high, high + kWide) - *std::min_element(low, low + kWide) <= 1e-6f;
 }
 
 double pearson(const float* x, const float* y, std::int64_t n) {
@@ -100,27 +110,32 @@ ME2_VECTORISED void gray(const float* rgb, std::int64_t plane, float* out) {
   for (std::int64_t i = 0; i < plane; ++i) out[i] = 0.2125f * rgb[i] + 0.7154f * rgb[plane + i] + 0.0721f * rgb[2 * plane + i];
 }
 
-// Weighted sums over kTaps rows of x, y, x^2 + y^2 and x y: the vertical half of the Gaussian. Each out row has `w` values.
-ME2_VECTORISED void blur_rows(const float* __restrict__ x, const float* __restrict__ y, std::int64_t w, const float* __restrict__ g, float* __restrict__ ox,
-                              float* __restrict__ oy, float* __restrict__ os, float* __restrict__ op) {
-  for (std::int64_t c = 0; c < w; ++c) ox[c] = oy[c] = os[c] = op[c] = 0;
-  for (int k = 0; k < kTaps; ++k) {
-    const float* a = x + k * w;
-    const float* b = y + k * w;
-    const float weight = g[k];
-    for (std::int64_t c = 0; c < w; ++c) {
-      const float p = a[c] * weight, q = b[c] * weight;
-      ox[c] += p, oy[c] += q;
-      os[c] += a[c] * p + b[c] * q;
-      op[c] += a[c] * q;
-    }
-  }
+// x^2 + y^2 and x y.
+ME2_VECTORISED void squares(const float* __restrict__ x, const float* __restrict__ y, std::int64_t w, float* __restrict__ s, float* __restrict__ p) {
+  for (std::int64_t c = 0; c < w; ++c) s[c] = x[c] * x[c] + y[c] * y[c], p[c] = x[c] * y[c];
 }
 
-ME2_VECTORISED void blur_columns(const float* __restrict__ in, std::int64_t inner, const float* __restrict__ g, float* __restrict__ out) {  // out[c] = sum_k g[k] in[c + k]
-  for (std::int64_t c = 0; c < inner; ++c) out[c] = 0;
-  for (int k = 0; k < kTaps; ++k)
-    for (std::int64_t c = 0; c < inner; ++c) out[c] += g[k] * in[c + k];
+// out[c] = sum_k g[k] in[k][c], c < n: across a row (in[k] = row + k) and down a column (in[k]: row k). Blocks stay in registers.
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+typedef Lanes LooseLanes __attribute__((aligned(4), may_alias));  // anywhere in an array; auto would forget it
+
+ME2_VECTORISED void weigh(const float* const* in, std::int64_t n, const float* __restrict__ g, float* __restrict__ out) {
+  constexpr int kWide = 4 * kLanes;
+  std::int64_t c = 0;
+  for (; c + kWide <= n; c += kWide) {
+    Lanes sum0{}, sum1{}, sum2{}, sum3{};  // by name: as an array they would go through memory
+    for (int k = 0; k < kTaps; ++k) {
+      const LooseLanes* row = reinterpret_cast<const LooseLanes*>(in[k] + c);
+      sum0 += g[k] * row[0], sum1 += g[k] * row[1], sum2 += g[k] * row[2], sum3 += g[k] * row[3];
+    }
+    LooseLanes* to = reinterpret_cast<LooseLanes*>(out + c);
+    to[0] = sum0, to[1] = sum1, to[2] = sum2, to[3] = sum3;
+  }
+  for (; c < n; ++c) {
+    float sum = 0;
+    for (int k = 0; k < kTaps; ++k) sum += g[k] * in[k][c];
+    out[c] = sum;
+  }
 }
 
 ME2_VECTORISED double similarity(const float* ux, const float* uy, const float* s, const float* p, std::int64_t n) {
@@ -150,14 +165,24 @@ double ssim_gray(const float* x, const float* y, std::int64_t h, std::int64_t w)
   double total = 0;
   for (int k = 0; k < kTaps; ++k) total += std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5));
   for (int k = 0; k < kTaps; ++k) g[k] = static_cast<float>(std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5)) / total);
-  std::vector<float> rows(8 * w);
-  float* down[4] = {rows.data(), rows.data() + w, rows.data() + 2 * w, rows.data() + 3 * w};
-  float* across[4] = {rows.data() + 4 * w, rows.data() + 5 * w, rows.data() + 6 * w, rows.data() + 7 * w};
+  // The last kTaps rows of x, y, x^2 + y^2 and x y, filtered across; what is filtered down is used at once.
+  std::vector<float> held(4 * kTaps * inner_w), down(4 * inner_w), products(2 * w);
+  const auto ring = [&](int map, std::int64_t row) { return held.data() + (map * kTaps + row % kTaps) * inner_w; };
   double sum = 0;
-  for (std::int64_t r = 0; r < inner_h; ++r) {
-    blur_rows(x + r * w, y + r * w, w, g, down[0], down[1], down[2], down[3]);
-    for (int m = 0; m < 4; ++m) blur_columns(down[m], inner_w, g, across[m]);
-    sum += similarity(across[0], across[1], across[2], across[3], inner_w);
+  for (std::int64_t r = 0; r < h; ++r) {
+    squares(x + r * w, y + r * w, w, products.data(), products.data() + w);
+    const float* maps[4] = {x + r * w, y + r * w, products.data(), products.data() + w};
+    const float* in[kTaps];
+    for (int m = 0; m < 4; ++m) {
+      for (int k = 0; k < kTaps; ++k) in[k] = maps[m] + k;
+      weigh(in, inner_w, g, ring(m, r));
+    }
+    if (r < kTaps - 1) continue;
+    for (int m = 0; m < 4; ++m) {
+      for (int k = 0; k < kTaps; ++k) in[k] = ring(m, r - (kTaps - 1) + k);
+      weigh(in, inner_w, g, down.data() + m * inner_w);
+    }
+    sum += similarity(down.data(), down.data() + inner_w, down.data() + 2 * inner_w, down.data() + 3 * inner_w, inner_w);
   }
   return sum / static_cast<double>(inner_h * inner_w);
 }
