@@ -189,6 +189,92 @@ PY
   [[ "$stderr" == *"600 words, the vocabulary has 533"* ]]
 }
 
+@test "score: the same pictures as npy, .pt, folder and store are joined and score the same" {
+  npy a.npy 4 32 32; npy b.npy 4 32 32 5
+  mkdir folder
+  python3 - <<'PY'
+import json, os, pickle, struct, zipfile, zlib
+data = open('b.npy', 'rb').read()[128:]
+plane = 32 * 32
+def png(rgb):
+    chunk = lambda kind, body: struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 32, 32, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rgb)) + chunk(b'IEND', b'')
+for i in range(4):
+    x = data[i * 3 * plane:(i + 1) * 3 * plane]
+    rows = b''.join(b'\0' + bytes(x[c * plane + r * 32 + k] for k in range(32) for c in range(3)) for r in range(32))
+    open('folder/recon_%04d.png' % i, 'wb').write(png(rows))
+os.mkdir('store.zarr')
+meta = lambda shape, dtype: {'zarr_format': 2, 'shape': shape, 'chunks': shape, 'dtype': dtype, 'compressor': None, 'filters': None, 'order': 'C', 'fill_value': 0}
+json.dump({'zarr_format': 2}, open('store.zarr/.zgroup', 'w'))
+order = [2, 0, 3, 1]  # rows in another order, named by stimulus
+for name, shape, dtype, body in ('image', [4, 3, 32, 32], '|u1', b''.join(data[i * 3 * plane:(i + 1) * 3 * plane] for i in order)), ('stimulus', [4], '<i4', struct.pack('<4i', *order)):
+    os.mkdir('store.zarr/' + name)
+    json.dump(meta(shape, dtype), open('store.zarr/%s/.zarray' % name, 'w'))
+    open('store.zarr/%s/%s' % (name, '.'.join('0' * len(shape))), 'wb').write(body)
+# torch.save of one tensor: protocol 2, as torch writes it
+t = b'\x80\x02ctorch._utils\n_rebuild_tensor_v2\n(('
+s = lambda text: b'X' + struct.pack('<I', len(text)) + text.encode()
+i4 = lambda n: b'J' + struct.pack('<i', n)
+t += s('storage') + b'ctorch\nByteStorage\n' + s('0') + s('cpu') + i4(len(data)) + b'tQ' + i4(0)
+t += b'(' + b''.join(map(i4, (4, 3, 32, 32))) + b't(' + b''.join(map(i4, (3072, 1024, 32, 1))) + b't\x89ccollections\nOrderedDict\n)RtR.'
+with zipfile.ZipFile('b.pt', 'w') as z:
+    z.writestr('b/data.pkl', t), z.writestr('b/data/0', data), z.writestr('b/version', '3\n')
+PY
+  local form
+  me2-eval score b.npy --truth a.npy --metrics pixcorr,ssim --resamples 50 --csv > npy.csv
+  for form in b.pt folder store.zarr; do
+    run -0 --separate-stderr me2-eval score $form --truth a.npy --metrics pixcorr,ssim --resamples 50 --csv
+    [ $form = store.zarr ] || assert_equal "$output" "$(cat npy.csv)"  # a tensor without names goes by position: the rows of the store are in another order
+  done
+  run -0 --separate-stderr me2-eval score folder --truth store.zarr --metrics ssim --resamples 50 --csv  # joined by the number in the name
+  assert_regex "$output" 'ssim,(1|1\.0|0\.99999)'
+  rm folder/recon_0002.png
+  run -65 --separate-stderr me2-eval score folder --truth store.zarr --metrics ssim
+  assert_one_line_of_error
+  [[ "$stderr" == *"2 (not in folder)"* ]]
+}
+
+# sentence_encoder FOLDER: a BERT of width 32 with weights of reproducible noise and a vocabulary of its own.
+sentence_encoder() {
+  mkdir "$1"
+  printf '%s\n' '[PAD]' '[UNK]' '[CLS]' '[SEP]' '[MASK]' a red blue circle dog on the table > "$1/vocab.txt"
+  echo '{"num_attention_heads": 2}' > "$1/config.json"
+  python3 - "$1/model.safetensors" <<'PY'
+import json, random, struct, sys
+w, m = 32, 64
+shapes = {'embeddings.word_embeddings.weight': [13, w], 'embeddings.position_embeddings.weight': [16, w], 'embeddings.token_type_embeddings.weight': [2, w]}
+norms = ['embeddings.LayerNorm', 'encoder.layer.0.attention.output.LayerNorm', 'encoder.layer.0.output.LayerNorm']
+for n in norms: shapes[n + '.weight'] = shapes[n + '.bias'] = [w]
+for n, o, i in ('attention.self.query', w, w), ('attention.self.key', w, w), ('attention.self.value', w, w), ('attention.output.dense', w, w), ('intermediate.dense', m, w), ('output.dense', w, m):
+    shapes['encoder.layer.0.%s.weight' % n], shapes['encoder.layer.0.%s.bias' % n] = [o, i], [o]
+rng, header, body = random.Random(1), {}, b''
+for name, shape in sorted(shapes.items()):
+    n = shape[0] * (shape[1] if len(shape) > 1 else 1)
+    part = struct.pack('<%df' % n, *(1 + .1 * rng.gauss(0, 1) if name.endswith('LayerNorm.weight') else .3 * rng.gauss(0, 1) for _ in range(n)))
+    header[name] = {'dtype': 'F32', 'shape': shape, 'data_offsets': [len(body), len(body) + len(part)]}
+    body += part
+text = json.dumps(header).encode()
+open(sys.argv[1], 'wb').write(struct.pack('<Q', len(text)) + text + body)
+PY
+}
+
+@test "score: captions by a sentence encoder: one for the same words, the nearest reference counts" {
+  sentence_encoder encoder
+  echo '{"1": "a red circle", "2": "a dog on the table"}' > c.json; echo '{"1": ["A red circle!?", "the dog"], "2": ["a blue circle"]}' > r.json
+  echo '{"1": ["a red circle", "the dog"], "2": ["a blue circle"]}' > same.json
+  run -0 --separate-stderr me2-eval score --captions c.json --references same.json --metrics sentence --sentence encoder --per-image t.csv
+  assert_regex "$(sed -n 2p t.csv)" '^1,(1|1.0000|0.99999)'
+  awk -F, 'NR == 3 { exit !($2 < .9999 && $2 >= -1) }' t.csv
+  run -0 --separate-stderr me2-eval score --captions c.json --references r.json --metrics sentence --sentence encoder --per-image u.csv
+  awk -F, 'NR == 2 { exit !($2 < .99999) }' u.csv  # unknown signs are words too
+  assert_equal "$(sed -n 3p u.csv)" "$(sed -n 3p t.csv)"
+  run -0 --separate-stderr me2-eval score --captions c.json --references r.json --metrics sentence
+  assert_output --partial "sentence                 not run: needs --sentence FOLDER"
+  rm encoder/vocab.txt
+  run -66 --separate-stderr me2-eval score --captions c.json --references r.json --metrics sentence --sentence encoder
+  [[ "$stderr" == *"no vocab.txt or tokenizer.json"* ]]
+}
+
 @test "score: the published leaderboard from the published captions" {
   skip_without_shared real/brainhub_captions
   local dir=$SHARED/real/brainhub_captions/caption
