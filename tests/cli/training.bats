@@ -106,3 +106,27 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   run -65 me2-embed brain latent.zarr clip.zarr --model m --only clip
   assert_output --partial "has no retrieval head"
 }
+@test "train: each official option leaves its mark on the weights; stated defaults and the checkpoint interval leave none" {
+  few=(--subjects w/a.zarr --epochs 4 --samples-per-epoch 60 -q)
+  train w/targets.zarr plain "${few[@]}"
+  train w/targets.zarr again "${few[@]}" --checkpoint-interval 1 --mixup-pct 0.33 --prior-scale 30 --clip-scale 1 --blur-scale 0.5 --cont-scale 0.1 --schedule cycle --weight-decay 0.01 --sessions 0
+  same plain again
+  n=0
+  for option in "--mixup-pct 1" "--prior-scale 3" "--clip-scale 3" "--blur-scale 3" "--cont-scale 3" "--schedule linear" "--weight-decay 0.5" \
+                "--sessions 1" "--seed 5" "--condition-drop 0" "--dropout 0" "--lowlevel-dropout 0" "--no-lowlevel" "--no-prior" "--no-clip" "--clip-gradient 0.01" "--corrected-mixco"; do
+    n=$((n + 1))
+    me2-embed train w/targets.zarr m$n "${TINY[@]}" "${few[@]}" $option || fail "$option"
+    ! cmp -s plain/model.safetensors m$n/model.safetensors || fail "$option changes nothing"
+  done
+}
+@test "train and fit: a wrong voxel count, stores of other stages, a split that the store lacks, nothing to train: one line each" {
+  train w/targets.zarr pre --subjects w/a.zarr --epochs 1 --no-lowlevel -q
+  run -65 --separate-stderr me2-align apply w/b.zarr x.zarr --model pre --subject a
+  assert_one_line_of_error; assert_regex "$stderr" 25; assert_regex "$stderr" 30; [ ! -e x.zarr ]
+  run -65 --separate-stderr train w/targets.zarr m --subjects w/targets.zarr --no-lowlevel; assert_one_line_of_error; assert_regex "$stderr" 'a subject store expected'
+  run -65 --separate-stderr train w/a.zarr m --subjects w/a.zarr --no-lowlevel; assert_one_line_of_error; assert_regex "$stderr" 'a target store expected'
+  run -65 --separate-stderr train w/targets.zarr m --subjects w/a.zarr --split new_test --no-lowlevel; assert_one_line_of_error; assert_regex "$stderr" 'split_new_test'
+  run -64 --separate-stderr train w/targets.zarr m --subjects w/a.zarr --no-clip --no-prior --no-lowlevel; assert_one_line_of_error
+  run -64 --separate-stderr me2-align fit w/a.zarr m --to tokens --from-tokens w/targets.zarr --block 0; assert_one_line_of_error; assert_regex "$stderr" block
+  [ ! -e m ] && [ ! -e m.partial ]
+}
