@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/random.h"
 #include "metrics/bootstrap.h"
 #include "models/minilm.h"
 #include "report/clip_towers.h"
@@ -54,6 +55,19 @@ std::vector<double> clip_scores(const std::vector<std::string>& hypotheses, cons
   std::vector<double> out;
   for (std::size_t i = 0; i < hypotheses.size(); ++i) out.push_back(at::mv(embedded(references[i]), h[static_cast<std::int64_t>(i)]).max().item<double>());
   return out;
+}
+
+// What rouge_score's BootstrapAggregator (and so the reference) prints in place of the mean: the median of 1,000 means of resamples. It
+// draws from numpy's generator without a seed, so that its third decimal is chance.
+double bootstrap_median(const std::vector<double>& values, std::uint64_t seed) {
+  Random random(seed, "rouge aggregate");
+  std::vector<double> means(1000);
+  for (auto& mean : means) {
+    for (std::size_t i = 0; i < values.size(); ++i) mean += values[random.below(values.size())];
+    mean /= static_cast<double>(values.size());
+  }
+  std::sort(means.begin(), means.end());
+  return (means[499] + means[500]) / 2;
 }
 
 }  // namespace
@@ -214,6 +228,7 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
   const auto intervals = metrics::bca(scored, how);
   for (std::size_t k = 0; k < scores.size(); ++k) {
     scores[k].value = intervals[k].value, scores[k].low = intervals[k].low, scores[k].high = intervals[k].high, scores[k].n = intervals[k].n;
+    if (scores[k].note == "rouge_score F1") scores[k].details["bootstrap_median"] = bootstrap_median(scores[k].per_image, options.seed);
     out.scores.push_back(std::move(scores[k]));
   }
   if (!options.scene_labels.empty()) {

@@ -46,6 +46,15 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   assert_output --partial "note: b.npy: 48x40 resized to 256x256, bilinear"
 }
 
+@test "score: one image alone has pixel scores without intervals" {
+  npy a.npy 1 32 32; npy b.npy 1 32 32 5
+  run -0 --separate-stderr me2-eval score b.npy --truth a.npy --metrics ssim
+  assert_output --regexp 'ssim +-?[0-9.]+ +- +- +1 '
+  run -65 --separate-stderr me2-eval retrieval a.npy --truth b.npy
+  assert_one_line_of_error
+  [[ "$stderr" == *"2 images or more, 1 found"* ]]
+}
+
 @test "score: a constant image is counted and left out of PixCorr" {
   npy a.npy 2 32 32; npy flat.npy 2 32 32 flat
   run -0 me2-eval score flat.npy --truth a.npy --metrics pixcorr
@@ -154,6 +163,8 @@ for name, key in ('meteor', 'meteor_mean'), ('rouge1', 'rouge1_plain_mean'), ('r
         assert abs(got[name + suffix]['value'] - want['sets'][set_][key]) < 1e-9, (name, suffix)
     r = got[name + '_relative']
     assert abs(r['value'] - want['relative'][key]) < 1e-9 and r['low'] < r['value'] < r['high'], name
+for name, key in ('rouge1', 'rouge1_official_bootstrap'), ('rouge_l', 'rougeL_official_bootstrap'):  # of other draws: near, not equal
+    assert abs(got[name]['details']['bootstrap_median'] - want['sets']['brain_ref'][key]) < .01, name
 assert got['bleu1_relative']['interval'] == 'none' and got['bleu1_relative']['low'] is None
 PY
   echo '{"0": "a dog"}' > few.json
