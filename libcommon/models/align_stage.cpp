@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "models/mindeye.h"
 #include "nn/row_linear.h"
+#include "store/gather.h"
 
 namespace me2::models {
 namespace {
@@ -97,12 +98,7 @@ void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
       }
       const auto all = static_cast<std::int64_t>(trials.size());
       const at::Tensor x = at::empty({all, voxels}, at::kFloat);
-      for (std::int64_t i = 0; i < all;) {  // neighbouring trials in one read
-        std::int64_t n = 1;
-        while (i + n < all && trials[static_cast<std::size_t>(i + n)] == trials[static_cast<std::size_t>(i)] + n) ++n;
-        betas_.read_rows(trials[static_cast<std::size_t>(i)], n, x.mutable_data_ptr<float>() + i * voxels);
-        i += n;
-      }
+      store::gather_rows(betas_, trials, x.mutable_data_ptr<float>());
       at::Tensor latent = mlp_ ? mlp_->rows(x) : nn::row_linear(x, *ridge_);
       if (std::any_of(where.begin(), where.end(), [](const auto& w) { return w.size() > 1; })) {
         std::vector<at::Tensor> means;

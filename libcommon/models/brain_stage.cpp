@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "models/mindeye.h"
+#include "store/gather.h"
 
 namespace me2::models {
 namespace {
@@ -66,7 +67,6 @@ store::StageSpec BrainStage::spec() const {
 void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
   const c10::InferenceMode guard;
   const auto& c = net_->config;
-  const std::int64_t size = c.seq_len * c.hidden;
   for (const auto& unit : out.todo()) {
     std::int64_t first = unit.first;
     while (first < unit.first + unit.count) {
@@ -79,8 +79,7 @@ void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
           if (std::find(trials.begin(), trials.end(), t) == trials.end()) trials.push_back(t);
       }
       const at::Tensor latent = at::empty({static_cast<std::int64_t>(trials.size()), c.seq_len, c.hidden}, at::kFloat);
-      for (std::size_t i = 0; i < trials.size(); ++i)
-        latents_.read_rows(trials[i], 1, latent.mutable_data_ptr<float>() + static_cast<std::int64_t>(i) * size);
+      store::gather_rows(latents_, trials, latent.mutable_data_ptr<float>());
       const auto found = net_->infer(latent.to(options_.device), options_.only == BrainHeads::clip);
       const auto write = [&](const char* name, const at::Tensor& outputs) {
         if (!outputs.defined()) return;

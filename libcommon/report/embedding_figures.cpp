@@ -9,6 +9,7 @@
 #include "report/build_report.h"
 #include "report/image_set.h"
 #include "report/svg.h"
+#include "store/gather.h"
 #include "store/stage.h"
 
 namespace me2::report {
@@ -18,7 +19,7 @@ at::Tensor rows_of(const store::StageReader& in, const std::string& array, const
   const auto a = in.array(array);
   const auto each = a.shape()[0] ? a.size() / a.shape()[0] : 0;
   auto out = at::empty({static_cast<std::int64_t>(rows.size()), each});
-  for (std::size_t i = 0; i < rows.size(); ++i) a.read_rows<float>(rows[i], 1, out.data_ptr<float>() + static_cast<std::int64_t>(i) * each);
+  store::gather_rows(a, rows, out.data_ptr<float>());
   return out;
 }
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/signals.h"
+#include "store/gather.h"
 
 namespace me2::store {
 
@@ -300,13 +301,7 @@ std::vector<std::int64_t> SubjectStore::rows(int split) const {
 }
 
 void SubjectStore::read_rows(std::span<const std::int64_t> rows, float* out) const {
-  const std::int64_t width = voxels();
-  for (std::size_t i = 0; i < rows.size();) {
-    std::size_t j = i + 1;
-    while (j < rows.size() && rows[j] == rows[j - 1] + 1) ++j;
-    betas_.read_rows(rows[i], static_cast<std::int64_t>(j - i), out + static_cast<std::int64_t>(i) * width);
-    i = j;
-  }
+  gather_rows(betas_, rows, out);
 }
 
 std::vector<std::string> SubjectStore::roi_names() const {

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/signals.h"
+#include "store/gather.h"
 #include "train/adamw.h"
 #include "train/one_cycle.h"
 #include "weights/state_dict.h"
@@ -92,8 +93,7 @@ at::Tensor TokenRows::get(const Rows& rows) const {
     out = all_.index_select(0, at::tensor(rows, at::kLong));
   } else {
     out = at::empty({static_cast<std::int64_t>(rows.size()), tokens(), width()}, at::kFloat);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      array_.read_rows<float>(rows[i], 1, out.mutable_data_ptr<float>() + static_cast<std::int64_t>(i) * tokens() * width());
+    store::gather_rows(array_, rows, out.mutable_data_ptr<float>());
   }
   if (!at::isfinite(out).all().item<bool>())
     for (std::size_t i = 0; i < rows.size(); ++i)

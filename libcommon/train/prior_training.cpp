@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <span>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/signals.h"
+#include "store/gather.h"
 #include "store/stage.h"
 
 namespace me2::train {
@@ -135,11 +137,9 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
     for (std::int64_t i = step % per_epoch; i < per_epoch; ++i) {
       std::vector<std::int32_t> shown;
       at::Tensor brain = at::empty({batch, shape[1], shape[2]}, at::kFloat);
-      for (std::int64_t k = 0; k < batch; ++k) {
-        const auto row = order[static_cast<std::size_t>(i * batch + k)];
-        shown.push_back(stimulus[static_cast<std::size_t>(row)]);
-        conditions.read_rows(row, 1, brain.mutable_data_ptr<float>() + k * shape[1] * shape[2]);
-      }
+      const auto chosen = std::span<const std::int64_t>(order).subspan(static_cast<std::size_t>(i * batch), static_cast<std::size_t>(batch));
+      for (const auto row : chosen) shown.push_back(stimulus[static_cast<std::size_t>(row)]);
+      store::gather_rows(conditions, chosen, brain.mutable_data_ptr<float>());
       const at::Tensor target = targets.get("clip_tokens", shown);
       auto draws = prior.draw(target, options.condition_drop, options.condition_drop, generator("prior", step));
       for (at::Tensor* t : {&draws.times, &draws.noise, &draws.brain_uniform, &draws.image_uniform})

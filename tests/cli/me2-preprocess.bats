@@ -95,17 +95,56 @@ setup() { load ../support/load; setup_case; }
 @test "no permission to write, and a folder that is not there" {
   run -73 --separate-stderr me2-preprocess medarc "$(golden medarc_layout)" nowhere/s.zarr --subject 1
   assert_one_line_of_error
-  [ "$(id -u)" != 0 ] || skip "root may write everywhere"
+  as=()  # root may write everywhere, unless it gives that up
+  if [ "$(id -u)" = 0 ]; then
+    as=(setpriv --bounding-set=-dac_override --)
+    "${as[@]}" true || skip "root may write everywhere"
+  fi
   mkdir closed; chmod 555 closed
-  run -73 --separate-stderr me2-preprocess medarc "$(golden medarc_layout)" closed/s.zarr --subject 1
+  run -73 --separate-stderr "${as[@]}" me2-preprocess medarc "$(golden medarc_layout)" closed/s.zarr --subject 1
   assert_one_line_of_error
+  run -73 --separate-stderr "${as[@]}" me2-preprocess custom closed/s.zarr --betas "$DATA/readers/big.npy" --events <(printf 'image\na\nb\n')
+  assert_one_line_of_error
+  [ -z "$(ls closed)" ]
+}
+
+@test "Zarr stores that lie name the store and, where it is a chunk, the chunk; nothing is written" {
+  printf 'image\tsession\n' > events.tsv
+  for i in {1..1000}; do printf 'a%d\t1\n' "$i"; done >> events.tsv  # more lines than any of these has rows: reading comes first
+  while read -r store word; do
+    run -65 --separate-stderr me2-preprocess custom s.zarr --betas "$(golden zarr_interop)/corrupt/$store:x" --events events.tsv
+    assert_one_line_of_error
+    [[ "$stderr" == *"$store"*"$word"* ]] || { echo "$store, $word: $stderr"; false; }
+    [ ! -e s.zarr ] && [ ! -e s.zarr.partial ]
+  done <<'END'
+v2_truncated_raw chunk
+v2_truncated_zstd chunk
+v2_truncated_blosc chunk
+v2_long_raw chunk
+v2_wrong_decoded_size chunk
+v2_unknown_codec codec
+v3_unknown_codec codec
+v2_overflow_shape shape
+v2_separator_traversal separator
+v2_zlib_bomb chunk
+v2_bitflip_blosc_nbytes chunk
+v3_crc_mismatch chunk
+v3_shard_index_out_of_range shard
+END
 }
 
 @test "a full disk ends with 74 and no store" {
   mkdir small; mount -t tmpfs -o size=64k tmpfs small 2> /dev/null || skip "a small tmpfs cannot be mounted here"
   run -74 --separate-stderr me2-preprocess stimuli "$DATA/images" small/s.zarr --size 224
-  umount small
   assert_one_line_of_error
+  [ -z "$(ls small)" ] || [ ! -e small/s.zarr ]
+  rm -rf small/*
+  printf 'image\n' > events.tsv; for i in {1..40}; do echo "a$i"; done >> events.tsv
+  cat > many.npy < <(printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "{'descr': '<f4', 'fortran_order': False, 'shape': (40, 1000)}"; head -c 160000 /dev/zero)
+  run -74 --separate-stderr me2-preprocess custom small/s.zarr --betas many.npy --events events.tsv
+  left=$(ls small); umount small
+  assert_one_line_of_error
+  [ -z "$left" ]
 }
 
 @test "a closed or full stdout is noticed" {

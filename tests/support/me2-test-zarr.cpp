@@ -3,7 +3,7 @@
 //   {"op": "write", "store", "array", "file"}        row-major little-endian elements, or a JSON list of strings, into the array
 //   {"op": "read",  "store", "array", "file"}        the same, out of it
 //   {"op": "consolidate", "store"}   {"op": "digest", "store"}   {"op": "threads", "count"}
-//   {"op": "time", "store", "array", "what": "write"|"read"|"rows", "repeat", "rows"?}   seconds, smallest of `repeat`
+//   {"op": "time", "store", "array", "what": "write"|"read"|"rows"|"gather", "repeat", "rows"?}   seconds, smallest of `repeat`
 // Answers each with one JSON object: {"ok": true, ...} or {"error": "..."}.
 #include <chrono>
 #include <cstring>
@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "store/digest.h"
+#include "store/gather.h"
 #include "store/zarr.h"
 
 namespace me2::store {
@@ -94,7 +95,8 @@ Json time(const Json& c) {
   const std::string what = c["what"];
   const auto size = static_cast<std::size_t>(array.size());
   std::vector<std::uint16_t> buffer;
-  if (what != "write") buffer.resize(what == "read" ? size : size / static_cast<std::size_t>(array.shape()[0]));
+  const auto row = size / static_cast<std::size_t>(array.shape()[0]);
+  if (what != "write") buffer.resize(what == "read" ? size : what == "gather" ? row * c["rows"].size() : row);
   const std::uint16_t* values = what == "write" ? halves(size, c["file"]).data() : nullptr;
   const std::vector<std::int64_t> rows = c.value("rows", std::vector<std::int64_t>{});
   double best = 1e9;
@@ -102,6 +104,7 @@ Json time(const Json& c) {
     const auto start = std::chrono::steady_clock::now();
     if (what == "write") array.write_bytes(everything(array), DType::f2, values);
     if (what == "read") array.read_bytes(everything(array), DType::f2, buffer.data());
+    if (what == "gather") gather_bytes(array, rows, DType::f2, buffer.data());
     if (what == "rows") {
       Box box = everything(array);
       box.count[0] = 1;

@@ -22,6 +22,7 @@
 #include "base/json.h"
 #include "store/convert.h"
 #include "store/digest.h"
+#include "store/gather.h"
 #include "support/temp_dir.h"
 
 namespace me2::store {
@@ -95,6 +96,41 @@ TEST(Zarr, RandomArraysComeBackBitForBit) {
       }
     }
   }
+}
+
+TEST(Zarr, GatheredRowsAreTheRows) {
+  const test::TempDir dir;
+  Group group = Group::create(dir / "a.zarr");
+  std::mt19937 random(5);
+  std::vector<float> values(150 * 3 * 500);
+  for (float& v : values) v = static_cast<float>(random() % 1000);
+  int n = 0;
+  for (const Codec codec : {Codec::raw, Codec::zstd})
+    for (const Shape& shards : {Shape{}, Shape{20, 3, 500}})
+      for (const Shape& chunks : {Shape{1, 3, 500}, Shape{4, 3, 250}}) {
+        Array array = group.create_array(fmt::format("x{}", n++), {.shape = {150, 3, 500}, .chunks = chunks, .shards = shards, .codec = codec});
+        array.write(values.data());
+        for (const std::size_t count : {0, 1, 7, 400}) {  // 400 rows are worth several threads
+          std::vector<std::int64_t> rows;
+          while (rows.size() < count) rows.push_back(rows.size() % 5 == 4 && rows.back() < 149 ? rows.back() + 1 : static_cast<std::int64_t>(random() % 150));
+          for (const int threads : {1, 3}) {
+            set_store_threads(threads);
+            std::vector<double> got(count * 1500, -1);
+            gather_rows(array, rows, got.data());
+            for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i], values[rows[i / 1500] * 1500 + i % 1500]);
+          }
+        }
+        std::vector<float> out(400 * 1500);
+        std::vector<std::int64_t> rows(400, 3);
+        rows[77] = 150;
+        EXPECT_THAT(failure([&] { gather_rows(array, rows, out.data()); }), testing::AllOf(testing::HasSubstr(array.path()), testing::HasSubstr("150")));
+        if (shards.empty() && chunks[0] == 1) {
+          dir.write("a.zarr" + array.path().substr((dir / "a.zarr").size()) + "/c/140/0/0", "short");
+          rows[77] = 140;
+          EXPECT_THAT(failure([&] { gather_rows(array, rows, out.data()); }), testing::AllOf(testing::HasSubstr(array.path()), testing::HasSubstr("140/0/0")));
+        }
+      }
+  set_store_threads(0);
 }
 
 TEST(Zarr, TheBytesDependOnNeitherThreadsNorTime) {
@@ -275,6 +311,30 @@ TEST(Zarr, ABombIsRefusedBeforeMemoryIsTaken) {
     dir.write("a.zarr/" + name + "/c/0", std::string(100, '\x28'));
     std::vector<float> one(1);
     EXPECT_THAT(failure([&] { array.read_bytes({{5}, {1}}, DType::f4, one.data()); }), testing::AllOf(testing::HasSubstr(name), testing::HasSubstr("c/0")));
+  }
+}
+
+TEST(Zarr, FramesThatAnnounceMoreThanTheChunkAreRefusedWithoutMemory) {
+  // Chunks of 16 bytes whose content says 64 MiB in about 100 bytes.
+  const test::TempDir dir;
+  Group group = Group::create(dir / "a.zarr");
+  const std::uint32_t size = 64 << 20;
+  std::string zstd("\x28\xB5\x2F\xFD\xA0", 5);  // RFC 8878: magic; single segment, content size in 4 bytes
+  zstd.append(reinterpret_cast<const char*>(&size), 4);
+  for (int i = 0; i < 30; ++i) zstd += std::string("\x02\x00\x10\x00", 4);  // blocks of 128 KiB of one repeated byte
+  std::string blosc("\x02\x01\x21\x04", 4);  // blosc 1 header: versions, flags (lz4), item size
+  const std::uint32_t block = 1 << 20, encoded = 100;
+  for (const std::uint32_t word : {size, block, encoded}) blosc.append(reinterpret_cast<const char*>(&word), 4);
+  blosc.resize(100, '\0');
+  for (const auto& [codec, bytes] : {std::pair{Codec::zstd, zstd}, std::pair{Codec::blosc_lz4, blosc}}) {
+    const std::string name = fmt::format("x{}", static_cast<int>(codec));
+    const Array array = group.create_array(name, {.shape = {4}, .codec = codec});
+    dir.write("a.zarr/" + name + "/c/0", bytes);
+    struct rusage before {}, after {};
+    ::getrusage(RUSAGE_SELF, &before);
+    EXPECT_THAT(failure([&] { array.read<float>(); }), testing::AllOf(testing::HasSubstr(name), testing::HasSubstr("c/0")));
+    ::getrusage(RUSAGE_SELF, &after);
+    EXPECT_LT(after.ru_maxrss - before.ru_maxrss, 8 << 10);  // KiB
   }
 }
 
