@@ -71,11 +71,11 @@ $(DEMO)/refined.zarr/zarr.json: $(DEMO)/recon.zarr/zarr.json $(DEMO)/caption.zar
 #     scratch: the session alone, without pretraining; sessions: all of them; ridge: voxels to tokens in closed form; true: the images' own tokens
 demo_models := scratch sessions
 demo_baselines := $(demo_models) ridge true
-$(DEMO)/scratch/model/model.safetensors: demo_start := --sessions 1
-$(DEMO)/sessions/model/model.safetensors: demo_start := --pretrained $(DEMO)/pretrained
+$(DEMO)/scratch/model/model.safetensors: demo_start := --sessions 1 --epochs $(DEMO_FINETUNE_EPOCHS)
+$(DEMO)/sessions/model/model.safetensors: demo_start := --pretrained $(DEMO)/pretrained --epochs $(shell expr \( $(DEMO_FINETUNE_EPOCHS) + 3 \) / 4)  # of many more trials
 $(demo_models:%=$(DEMO)/%/model/model.safetensors): $(DEMO)/pretrained/model.safetensors
 	@mkdir -p $(dir $(@D))
-	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr $(demo_start) --epochs $(DEMO_FINETUNE_EPOCHS) --batch-size 48 $(demo_train)
+	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr $(demo_start) --batch-size 48 $(demo_train)
 
 $(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json
 	@mkdir -p $(dir $(@D))
