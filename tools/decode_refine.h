@@ -101,7 +101,7 @@ inline void refine(const RefineOptions& o, cli::Run& run) {
   store::StageWriter out(o.out.path, stage.spec(), write_options);
   auto progress = run.progress("pictures", in.samples());
   bool said = false;
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::vector<at::Tensor> pictures;
     for (std::int64_t row = unit.first; row < unit.first + unit.count; ++row) {
       const auto& caption = texts.at(static_cast<std::size_t>(caption_row[row]));

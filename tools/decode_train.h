@@ -10,6 +10,7 @@
 #include "cli/tool.h"
 #include "diffusion/unclip.h"
 #include "nn/device.h"
+#include "store/gather.h"
 #include "store/stage.h"
 #include "text/clip_bpe.h"
 #include "train/refiner_train.h"
@@ -87,16 +88,13 @@ inline train::Pictures pictures(const std::string& path, std::int64_t size) {
   const auto shape = image.shape();
   if (shape.size() != 4 || shape[1] != 3) throw data_error("{}: shape [{}] found, [sample, 3, height, width] expected", image.path(), fmt::join(shape, ", "));
   return [image, size](const std::vector<std::int64_t>& rows) {
-    std::vector<at::Tensor> out;
-    for (const auto row : rows) {
-      const auto& s = image.shape();
+    const auto& s = image.shape();
+    for (const auto row : rows)
       if (row < 0 || row >= s[0]) throw data_error("{}: stimulus {} is beyond its {} pictures", image.path(), row, s[0]);
-      at::Tensor one = at::empty({1, s[1], s[2], s[3]});
-      image.read_rows(row, 1, one.mutable_data_ptr<float>());
-      one.div_(255);
-      out.push_back(size > 0 && (s[2] != size || s[3] != size) ? vision::resize(one, size, size, vision::Interp::bilinear, true) : one);
-    }
-    return at::cat(out);
+    at::Tensor out = at::empty({static_cast<std::int64_t>(rows.size()), s[1], s[2], s[3]});
+    store::gather_rows(image, rows, out.mutable_data_ptr<float>());
+    out.div_(255);
+    return size > 0 && (s[2] != size || s[3] != size) ? vision::resize(out, size, size, vision::Interp::bilinear, true) : out;
   };
 }
 

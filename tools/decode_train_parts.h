@@ -67,13 +67,9 @@ inline void unet(const DecodeTrainOptions& o, cli::Run& run, at::Device device) 
 
   train::UnclipTrainData data;
   data.tokens = [&](const std::vector<std::int64_t>& rows) {
-    std::vector<at::Tensor> out;
-    for (const auto row : rows) {
-      at::Tensor one = at::empty({1, shape[1], shape[2]});
-      array.read_rows(row, 1, one.mutable_data_ptr<float>());
-      out.push_back(one);
-    }
-    return at::cat(out);
+    at::Tensor out = at::empty({static_cast<std::int64_t>(rows.size()), shape[1], shape[2]});
+    store::gather_rows(array, rows, out.mutable_data_ptr<float>());
+    return out;
   };
   auto options = o.unet;
   options.batch = run.batch_size(8);

@@ -94,11 +94,11 @@ void generate(const GenerateOptions& o, cli::Run& run) {
   store::WriteOptions write = run.write_options();
   if (write.rows_per_unit == 0) write.rows_per_unit = 256;  // captions are small: a unit is what a stop may lose
   store::StageWriter out(o.out.path, spec, write);
-  const auto todo = out.todo();
+  const auto pending = out.pending();
   std::int64_t total = 0;
-  for (const auto& unit : todo) total += unit.count;
+  for (const auto& unit : pending) total += unit.count;
   Progress progress = run.progress("captions", total);
-  for (const auto& unit : todo) {
+  for (const auto& unit : pending) {
     std::vector<std::string> captions;
     std::vector<std::int32_t> ids;
     for (std::int64_t at = unit.first; at < unit.first + unit.count;) {

@@ -109,7 +109,7 @@ void unclip(const UnclipOptions& o, cli::Run& run) {
   store::StageWriter out(o.out.path, stage.spec(), image_options(run, rows));
   if (o.save_noise) {
     store::StageWriter saved(o.save_noise->path, diffusion::UnclipNoise::spec(noise.sizes()), run.write_options());
-    for (const auto& unit : saved.todo()) diffusion::UnclipNoise::write(saved, unit, noise.read(unit.first, unit.count, true));
+    for (const auto& unit : saved.pending()) diffusion::UnclipNoise::write(saved, unit, noise.read(unit.first, unit.count, true));
     saved.publish(run.provenance());
   }
 
@@ -139,7 +139,7 @@ void unclip(const UnclipOptions& o, cli::Run& run) {
     return at::cat(done);
   };
   auto progress = run.progress("pictures", o.select ? rows * draws : rows);
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     at::Tensor made = pictures(o.select ? unit.first * draws : unit.first, o.select ? unit.count * draws : unit.count, progress);
     if (o.select) {
       const at::Tensor best = selector->agreement(made, diffusion::read_finite(in, o.array, unit.first, unit.count)).argmax(1);
@@ -185,7 +185,7 @@ void lowlevel(const LowlevelOptions& o, cli::Run& run) {
   }
   store::StageWriter out(o.out.path, stage.spec(), image_options(run, in.samples()));
   auto progress = run.progress("pictures", in.samples());
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::vector<at::Tensor> pictures;
     for (std::int64_t row = unit.first; row < unit.first + unit.count; ++row) {
       const at::Tensor decoded = vae.decode_first_stage(diffusion::read_finite(in, o.array, row, 1).to(device), o.vae_rows).to(at::kFloat);
@@ -225,7 +225,7 @@ void blend(const BlendOptions& o, cli::Run& run) {
     return;
   }
   store::StageWriter out(o.out.path, stage.spec(), image_options(run, recon.samples()));
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::vector<at::Tensor> pictures;
     for (std::int64_t row = unit.first; row < unit.first + unit.count; ++row) {
       const at::Tensor a = vision::resize(diffusion::read_pictures(recon, row, 1), stage.height, stage.width);

@@ -7,7 +7,7 @@ namespace me2 {
 
 class TemporaryFolder {
  public:
-  // A new folder <place>/<prefix>XXXXXX with place = ME2_TMPDIR, else TMPDIR, else /tmp. Exit::cant_create naming the place.
+  // A new folder <place>/<prefix> and six random characters, with place = ME2_TMPDIR, else TMPDIR, else /tmp. Exit::cant_create naming the place.
   explicit TemporaryFolder(const std::string& prefix = "me2-");
   static TemporaryFolder adopt(const std::string& path);  // takes over an existing one
   ~TemporaryFolder();

@@ -120,7 +120,7 @@ void PriorStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
   std::optional<models::PriorInference> fast;
   if (options_.device.is_cpu()) fast.emplace(prior_->net);
   if (!options_.save_noise.empty()) begin_saved_noise();
-  for (const auto& unit : out.todo())
+  for (const auto& unit : out.pending())
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       const std::int64_t count = std::min(batch, unit.first + unit.count - first);
       at::Tensor brain = at::empty({count, c.tokens, c.width}, at::kFloat);

@@ -177,7 +177,7 @@ Json import_stimuli(const StimuliOptions& options, const Context& context) {
   store::StageWriter out(options.output.path, spec, context.write);
   Progress progress("images", source.count);
   const std::size_t pixels = static_cast<std::size_t>(3 * source.height * source.width);
-  for (const store::RowRange& unit : out.todo()) {
+  for (const store::RowRange& unit : out.pending()) {
     std::vector<std::uint8_t> images(static_cast<std::size_t>(unit.count) * pixels);
     std::vector<std::string> names, texts;
     for (std::int64_t k = 0; k < unit.count; ++k) {

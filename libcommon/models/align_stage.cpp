@@ -82,7 +82,7 @@ store::StageSpec AlignStage::spec() const {
 
 void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
   const std::int64_t voxels = betas_.shape()[1];
-  for (const auto& unit : out.todo())
+  for (const auto& unit : out.pending())
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       const std::int64_t count = std::min(batch, unit.first + unit.count - first);
       std::vector<std::int64_t> trials;  // rows of the store, each once

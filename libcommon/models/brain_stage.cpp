@@ -67,7 +67,7 @@ store::StageSpec BrainStage::spec() const {
 void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
   const c10::InferenceMode guard;
   const auto& c = net_->config;
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::int64_t first = unit.first;
     while (first < unit.first + unit.count) {
       std::vector<std::int64_t> trials;  // distinct ones of as many rows as fit the batch

@@ -13,6 +13,7 @@
 #include "models/convnext.h"
 #include "models/open_clip.h"
 #include "models/vae.h"
+#include "store/gather.h"
 #include "vision/colour.h"
 #include "vision/resize.h"
 
@@ -125,18 +126,13 @@ std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DTy
 void write_image_targets(const store::Array& images, const std::vector<std::int64_t>& rows, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,
                          store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& advance) {
   const auto C = images.shape().at(1), H = images.shape().at(2), W = images.shape().at(3);
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::map<std::string, std::vector<at::Tensor>> parts;
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       check_stop();
       const auto count = std::min(batch, unit.first + unit.count - first);
-      std::vector<std::uint8_t> bytes;
-      bytes.reserve(static_cast<std::size_t>(count * C * H * W));
-      for (std::int64_t i = first, run; i < first + count; i += run) {  // neighbouring rows in one read
-        for (run = 1; i + run < first + count && rows[i + run] == rows[i] + run;) ++run;
-        const auto part = images.read_rows<std::uint8_t>(rows[i], run);
-        bytes.insert(bytes.end(), part.begin(), part.end());
-      }
+      std::vector<std::uint8_t> bytes(static_cast<std::size_t>(count * C * H * W));
+      store::gather_rows(images, std::span(rows).subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(count)), bytes.data());
       const auto pixels = at::from_blob(bytes.data(), {count, C, H, W}, at::kByte).to(at::kFloat) / 255;
       const std::vector<std::int32_t> ids(stimulus.begin() + first, stimulus.begin() + first + count);
       for (auto& [name, tensor] : embed(networks, pixels, ids)) parts[name].push_back(tensor);

@@ -61,7 +61,7 @@ void write_stimuli(const std::string& path, std::int64_t count, std::uint64_t se
   store::StageWriter out(path, spec, write_options(context));
   Progress progress("scenes", count);
   const auto pixels = static_cast<std::size_t>(side) * side;
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     const auto n = static_cast<std::size_t>(unit.count);
     std::vector<std::uint8_t> images(n * 3 * pixels), segmentation(n * pixels);
     std::vector<std::string> name(n), caption;

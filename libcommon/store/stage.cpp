@@ -203,7 +203,7 @@ StageWriter::~StageWriter() = default;
 std::int64_t StageWriter::rows_per_unit() const { return impl_->per_unit; }
 std::int64_t StageWriter::units() const { return impl_->units; }
 
-std::vector<RowRange> StageWriter::todo() const {
+std::vector<RowRange> StageWriter::pending() const {
   std::vector<RowRange> out;
   if (impl_->store->published()) return out;
   for (std::int64_t unit = impl_->first_unit; unit < impl_->end_unit; ++unit)

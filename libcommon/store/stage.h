@@ -4,7 +4,7 @@
 // Writing is crash-safe (store/partial.h). A *unit* is a range of rows that is one write unit (one shard) of every array; units are
 // what --resume skips and --shard I/N divides.
 //     StageWriter out(path, spec, options);
-//     for (const RowRange& unit : out.todo()) {
+//     for (const RowRange& unit : out.pending()) {
 //       ... compute rows [unit.first, unit.first + unit.count) ...
 //       out.write("tokens", unit, values.data());          // float, uint8_t, int32_t, or uint16_t bits for f2
 //     }
@@ -68,7 +68,7 @@ class StageWriter {
  public:
   StageWriter(const std::string& path, const StageSpec& spec, const WriteOptions& options);
   ~StageWriter();
-  std::vector<RowRange> todo() const;  // units of this shard that are not written yet
+  std::vector<RowRange> pending() const;  // units of this shard that are not written yet
   std::int64_t rows_per_unit() const;
   std::int64_t units() const;          // of the whole store
   template <class T>

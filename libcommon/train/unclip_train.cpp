@@ -1,6 +1,7 @@
 #include "train/unclip_train.h"
 
 #include <cmath>
+#include <numeric>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
@@ -92,17 +93,19 @@ std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data, 
     const at::Tensor one = data.tokens({0})[0];
     return {at::zeros_like(one), at::ones_like(one)};
   }
-  at::Tensor sum, squares;
-  for (std::int64_t row = 0; row < data.size(); ++row) {
-    const at::Tensor t = data.tokens({row})[0].to(at::kDouble);
-    sum = row ? sum + t : t;
-  }
-  at::Tensor mean = sum / static_cast<double>(data.size());
-  for (std::int64_t row = 0; row < data.size(); ++row) {
-    const at::Tensor d = (data.tokens({row})[0].to(at::kDouble) - mean).square();
-    squares = row ? squares + d : d;
-  }
-  const at::Tensor sd = (squares / static_cast<double>(data.size())).sqrt().clamp_min(1e-4);
+  const auto average = [&](const std::function<at::Tensor(const at::Tensor&)>& value) {  // over all rows, some at a time
+    constexpr std::int64_t kBlock = 64;
+    at::Tensor sum;
+    for (std::int64_t first = 0; first < data.size(); first += kBlock) {
+      std::vector<std::int64_t> rows(static_cast<std::size_t>(std::min(kBlock, data.size() - first)));
+      std::iota(rows.begin(), rows.end(), first);
+      const at::Tensor part = value(data.tokens(rows).to(at::kDouble)).sum(0);
+      sum = first ? sum + part : part;
+    }
+    return sum / static_cast<double>(data.size());
+  };
+  at::Tensor mean = average([](const at::Tensor& t) { return t; });
+  const at::Tensor sd = average([&](const at::Tensor& t) { return (t - mean).square(); }).sqrt().clamp_min(1e-4);
   if (norm == TokenNorm::coded) mean = mean - sd * normal(seed, "token code", 0, mean.sizes());
   return {mean.to(at::kFloat), sd.to(at::kFloat)};
 }

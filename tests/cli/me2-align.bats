@@ -5,30 +5,30 @@ setup() {
   MODEL=$DATA/backbone
   me2-test-store make -q one.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --stimulus 7,3,3 --split 0,1,-1 --repeat 1,1,2
 }
-same() { me2-test-store same -q "$@"; }
-close() { me2-test-store equal -q "$@" --tolerance 3e-5; }
+assert_same() { me2-test-store same -q "$@"; }
+assert_close() { me2-test-store equal -q "$@" --tolerance 3e-5; }
 
 @test "apply: the first subject's latents are the reference's" {
   me2-test-store make -q all.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --stimulus 7,3,3
   me2-align apply -q all.zarr out.zarr --model "$MODEL" --subject subj01
-  close out.zarr latent "$MODEL/io.safetensors:out.latent@0"
+  assert_close out.zarr latent "$MODEL/io.safetensors:out.latent@0"
 }
 @test "apply: the second subject goes through the second ridge" {
   me2-test-store make -q two.zarr "betas=$MODEL/io.safetensors:in.voxels_subj1@0" --stimulus 0,1
   me2-align apply -q two.zarr out.zarr --model "$MODEL" --subject subj02
-  close out.zarr latent "$MODEL/io.safetensors:out.latent@0" --first 3
+  assert_close out.zarr latent "$MODEL/io.safetensors:out.latent@0" --first 3
 }
 @test "apply: --split keeps those trials and all leaves unused ones out" {
   for split in train test all; do me2-align apply -q one.zarr $split.zarr --model "$MODEL" --subject subj01 --split $split; done
-  close train.zarr latent "$MODEL/io.safetensors:out.latent@0"
-  close test.zarr latent "$MODEL/io.safetensors:out.latent@0" --first 1
+  assert_close train.zarr latent "$MODEL/io.safetensors:out.latent@0"
+  assert_close test.zarr latent "$MODEL/io.safetensors:out.latent@0" --first 1
   me2-test-store make -q want.zarr "latent=$MODEL/io.safetensors:out.latent@0" --rows 2 --stimulus 7,3 --split 0,1 --repeat 1,1
-  same want.zarr all.zarr --array stimulus --array split --array repeat
+  assert_same want.zarr all.zarr --array stimulus --array split --array repeat
 }
 @test "apply: batches of one and of eight give the same bytes" {
   me2-align apply -q one.zarr a.zarr --model "$MODEL" --subject subj01 --batch-size 1
   me2-align apply -q one.zarr b.zarr --model "$MODEL" --subject subj01 --batch-size 8
-  same a.zarr b.zarr
+  assert_same a.zarr b.zarr
 }
 @test "apply: a store without stimulus is numbered, with a note" {
   me2-test-store make -q bare.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0"
@@ -69,12 +69,12 @@ close() { me2-test-store equal -q "$@" --tolerance 3e-5; }
   for part in 2/3 1/3; do me2-align apply -q many.zarr parts.zarr --model "$MODEL" --subject subj01 --shard $part; done
   [ ! -e parts.zarr ];
   me2-align apply -q many.zarr parts.zarr --model "$MODEL" --subject subj01 --shard 3/3
-  same whole.zarr parts.zarr
+  assert_same whole.zarr parts.zarr
 }
 @test "apply: a run that stopped is resumed to the same bytes" {
   me2-test-store make -q many.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --rows 700
   me2-align apply -q many.zarr whole.zarr --model "$MODEL" --subject subj01
   me2-align apply -q many.zarr rest.zarr --model "$MODEL" --subject subj01 --shard 1/3
   me2-align apply -q many.zarr rest.zarr --model "$MODEL" --subject subj01 --resume
-  same whole.zarr rest.zarr
+  assert_same whole.zarr rest.zarr
 }

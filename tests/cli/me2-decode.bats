@@ -4,7 +4,7 @@ setup() { load ../support/load; setup_case; }
 
 decode() { me2-decode "$@" --threads 1; }                  # several cases run at once
 stage() { me2-test-golden make "$@"; }                       # IO OUT --arrays ARRAY=TENSOR
-same() { me2-test-golden close "$1" "$2" --array "${3:-image}" --tolerance "${4:-0}"; }
+assert_same() { me2-test-golden close "$1" "$2" --array "${3:-image}" --tolerance "${4:-0}"; }
 unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   M=$(golden unclip_end2end)
   stage "$M/io.safetensors" tokens.zarr --arrays clip_tokens=in.tokens
@@ -14,8 +14,8 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
 @test "unclip: tokens and stored draws give the reference's pictures" {
   unclip_case
   decode unclip tokens.zarr out.zarr --model "$M" --noise noise.zarr --draws 2 --float
-  me2-test-golden close out.zarr "$M/io.safetensors" --array image --tensor out.image_u8 --last-channel --tolerance 1
-  me2-test-golden close out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
+  assert_golden out.zarr "$M/io.safetensors" --array image --tensor out.image_u8 --last-channel --tolerance 1
+  assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
 }
 
 @test "unclip: the number of draws follows from the noise store, and two token rows serve as well as one" {
@@ -23,20 +23,20 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   decode unclip tokens.zarr one.zarr --model "$M" --noise noise.zarr --steps 3
   stage "$M/io.safetensors" twice.zarr --times 2 --arrays clip_tokens=in.tokens
   decode unclip twice.zarr two.zarr --model "$M" --noise noise.zarr --steps 3
-  same one.zarr two.zarr
+  assert_same one.zarr two.zarr
 }
 
 @test "unclip: --resize is bilinear without antialias, as torchvision 0.16" {
   unclip_case
   decode unclip tokens.zarr out.zarr --model "$M" --noise noise.zarr --resize 32 --float
-  me2-test-golden close out.zarr "$M/io.safetensors" --array image_f4 --tensor out.resized_torchvision016 --tolerance 0.002
+  assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.resized_torchvision016 --tolerance 0.002
 }
 
 @test "unclip: saved draws give the same bytes again" {
   unclip_case
   decode unclip tokens.zarr a.zarr --model "$M" --size 64 --steps 3 --draws 2 --save-noise n.zarr
   decode unclip tokens.zarr b.zarr --model "$M" --steps 3 --draws 2 --noise n.zarr
-  same a.zarr b.zarr
+  assert_same a.zarr b.zarr
 }
 
 @test "unclip: two shards equal the whole, bit for bit" {
@@ -44,7 +44,7 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   stage "$M/io.safetensors" many.zarr --times 10 --arrays clip_tokens=in.tokens
   decode unclip many.zarr whole.zarr --model "$M" --size 32 --steps 2
   for shard in 1/2 2/2; do decode unclip many.zarr parts.zarr --model "$M" --size 32 --steps 2 --shard $shard; done
-  same whole.zarr parts.zarr
+  assert_same whole.zarr parts.zarr
 }
 
 @test "unclip: a picture does not depend on the batch it is made in, nor on its row" {
@@ -53,9 +53,9 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   stage "$M/io.safetensors" last.zarr --arrays clip_tokens=in.tokens --stimulus 11
   decode unclip many.zarr one.zarr --model "$M" --size 32 --steps 2 --batch-size 1
   decode unclip many.zarr all.zarr --model "$M" --size 32 --steps 2 --batch-size 5
-  same one.zarr all.zarr image 1
+  assert_same one.zarr all.zarr image 1
   decode unclip last.zarr alone.zarr --model "$M" --size 32 --steps 2 --batch-size 1
-  me2-test-golden close one.zarr alone.zarr --array image --row 4
+  assert_golden one.zarr alone.zarr --array image --row 4
 }
 
 @test "unclip: the other samplers run, and differ from Euler" {
@@ -63,7 +63,7 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   decode unclip tokens.zarr euler.zarr --model "$M" --size 32 --steps 4
   for sampler in euler_ancestral dpmpp_2m heun; do
     decode unclip tokens.zarr $sampler.zarr --model "$M" --size 32 --steps 4 --sampler $sampler
-    run ! same euler.zarr $sampler.zarr
+    run ! assert_same euler.zarr $sampler.zarr
   done
 }
 
@@ -71,14 +71,14 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   unclip_case
   decode unclip tokens.zarr a.zarr --model "$M" --size 64 --steps 2
   decode unclip tokens.zarr b.zarr --model "$M" --size 64 --steps 2 --vae-rows 10
-  same a.zarr b.zarr image 1
+  assert_same a.zarr b.zarr image 1
 }
 
 @test "unclip: bfloat16 stays near float32" {
   unclip_case
   decode unclip tokens.zarr a.zarr --model "$M" --noise noise.zarr --steps 4 --float
   decode unclip tokens.zarr b.zarr --model "$M" --noise noise.zarr --steps 4 --float --dtype bf16
-  same a.zarr b.zarr image_f4 0.25
+  assert_same a.zarr b.zarr image_f4 0.25
 }
 
 @test "unclip: a checkpoint of another model is named for what it looks like" {
@@ -127,7 +127,7 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   M=$(golden sd_vae)
   stage "$M/io.safetensors" low.zarr --arrays lowlevel=in.z_scaled
   decode lowlevel low.zarr out.zarr --model "$M" --float
-  me2-test-golden close out.zarr "$M/io.safetensors" --array image_f4 --tensor out.blurry_image --tolerance 2e-5
+  assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.blurry_image --tolerance 2e-5
 }
 
 @test "blend: three quarters and one quarter, joined by stimulus" {
@@ -136,10 +136,10 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   stage "$M/io.safetensors" low.zarr --arrays image_f4=out.samples,image=out.samples --stimulus 9,4
   decode blend recon.zarr low.zarr out.zarr --float
   decode blend recon.zarr recon.zarr self.zarr --float
-  same self.zarr recon.zarr image_f4 1e-6          # a picture blended with itself
-  run ! same out.zarr self.zarr image_f4 1e-6      # rows of `low` are the other way round
+  assert_same self.zarr recon.zarr image_f4 1e-6          # a picture blended with itself
+  run ! assert_same out.zarr self.zarr image_f4 1e-6      # rows of `low` are the other way round
   decode blend recon.zarr low.zarr all.zarr --float --weight 1
-  same all.zarr recon.zarr image_f4 1e-6
+  assert_same all.zarr recon.zarr image_f4 1e-6
 }
 
 @test "blend: a stimulus without its low-level picture is named" {
@@ -163,7 +163,7 @@ refine_case() {  # tests/golden/sdxl_img2img
   refine_case
   stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "$PROMPT"
   decode refine recon.zarr captions.zarr out.zarr --model "$M" --vocabulary "$V" --noise noise.zarr --float
-  me2-test-golden close out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
+  assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
 }
 
 @test "refine: a caption longer than 77 tokens is cut, and that is said once" {
@@ -209,7 +209,13 @@ train_case() {
 J
   decode train stimuli.zarr unet --config unet.json --vae vae --tokens tokens.zarr --steps 4 --batch-size 2 --noise-levels lognormal --offset-noise 0 --lr 1e-3 --cosine
   decode unclip tokens.zarr out.zarr --model unet --vae vae --steps 3 --guidance 2
-  me2-preprocess show out.zarr
+  run -0 me2-preprocess show out.zarr
+  assert_line --regexp 'image.*u1'
+  # --freeze-encoder: other decoder, same latents.
+  decode train stimuli.zarr later --part vae --model vae --freeze-encoder --steps 3 --batch-size 2 --crop 16 --lr 1e-2
+  for m in vae later; do me2-embed images stimuli.zarr $m.targets --vae $m --lowlevel-size 32 -q; decode lowlevel $m.targets $m.zarr --model $m --array vae_latent; done
+  assert_same vae.targets later.targets vae_latent
+  run ! assert_same vae.zarr later.zarr
 }
 
 @test "train: a refiner on captions, with the text tower of a small CLIP, refines pictures; in 16 bits it takes half the space" {

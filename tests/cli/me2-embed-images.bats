@@ -26,6 +26,17 @@ close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance
   run -65 me2-test-golden close half.zarr whole.zarr --array clip_tokens --tolerance 0
 }
 
+@test "images: --only embeds the stimuli of another store, each as it is among all" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 9 --side 32 --quiet > /dev/null
+  images scenes/stimuli.zarr whole.zarr --model "$case"
+  me2-test-golden make "$case/io.safetensors" some.zarr --arrays x=in.image_a_u8  # one stimulus: 0
+  images scenes/stimuli.zarr some-targets.zarr --model "$case" --only some.zarr
+  run -0 me2-preprocess show some-targets.zarr
+  assert_line --regexp 'stimulus.*\[?1\]?'
+  run -0 me2-test-golden close some-targets.zarr whole.zarr --array clip_tokens --row 0
+}
+
 @test "images: without a network there is nothing to do" {
   me2-preprocess simulate scenes --scenes-only 2 --side 32 --quiet > /dev/null
   run -64 me2-embed images scenes/stimuli.zarr out.zarr

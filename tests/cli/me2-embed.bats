@@ -6,21 +6,21 @@ setup() {
   IO=$MODEL/io.safetensors
   me2-test-store make -q latent.zarr "latent=$IO:out.latent@0" --stimulus 4,2,9,2,4
 }
-close() { me2-test-store equal -q "$1" "$2" "$3" --tolerance 3e-5; }
-same() { me2-test-store same -q "$@"; }
+assert_close() { me2-test-store equal -q "$1" "$2" "$3" --tolerance 3e-5; }
+assert_same() { me2-test-store same -q "$@"; }
 
 @test "brain: one row for each trial with the reference's tokens, retrieval and low-level outputs" {
   me2-embed brain -q latent.zarr out.zarr --model "$MODEL" --average none
-  close out.zarr tokens "$IO:out.backbone"
-  close out.zarr clip "$IO:out.clip_voxels"
-  close out.zarr lowlevel "$IO:out.blurry"
+  assert_close out.zarr tokens "$IO:out.backbone"
+  assert_close out.zarr clip "$IO:out.clip_voxels"
+  assert_close out.zarr lowlevel "$IO:out.blurry"
 }
 @test "brain: three repeats are averaged as the reference does, through a pipe from the voxels" {
   me2-test-store make -q test.zarr "betas=$IO:in.test_voxels@flat" --stimulus 0,0,0,1,1,1
   me2-align apply -q test.zarr - --model "$MODEL" --subject subj01 | me2-embed brain -q - out.zarr --model "$MODEL"
-  close out.zarr tokens "$IO:out.avg_backbone"
-  close out.zarr clip "$IO:out.avg_clip_voxels"
-  close out.zarr lowlevel "$IO:out.avg_blurry"
+  assert_close out.zarr tokens "$IO:out.avg_backbone"
+  assert_close out.zarr clip "$IO:out.avg_clip_voxels"
+  assert_close out.zarr lowlevel "$IO:out.avg_blurry"
   assert_equal "$(ls -A "$TMPDIR")" ""
 }
 @test "brain: a pipe equals files" {
@@ -28,16 +28,16 @@ same() { me2-test-store same -q "$@"; }
   me2-align apply -q test.zarr - --model "$MODEL" --subject subj01 | me2-embed brain -q - piped.zarr --model "$MODEL"
   me2-align apply -q test.zarr kept.zarr --model "$MODEL" --subject subj01
   me2-embed brain -q kept.zarr files.zarr --model "$MODEL"
-  same piped.zarr files.zarr
+  assert_same piped.zarr files.zarr
 }
 @test "brain: batches of one and of eight give the same bytes" {
   for n in 1 8; do me2-embed brain -q latent.zarr $n.zarr --model "$MODEL" --batch-size $n; done
-  same 1.zarr 8.zarr
+  assert_same 1.zarr 8.zarr
 }
 @test "brain: --only clip gives the same bytes and needs no low-level weights" {
   me2-embed brain -q latent.zarr all.zarr --model "$MODEL"
   me2-embed brain -q latent.zarr clip.zarr --model "$MODEL" --only clip
-  same clip.zarr all.zarr --array clip --array stimulus --array trials
+  assert_same clip.zarr all.zarr --array clip --array stimulus --array trials
   run -65 me2-test-store same -q clip.zarr all.zarr --array tokens
 }
 @test "brain: bfloat16 weights stay close" {

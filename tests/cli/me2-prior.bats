@@ -6,39 +6,39 @@ setup() {
   IO=$MODEL/io.safetensors
   me2-test-store make -q tokens.zarr "tokens=$IO:in.text_embed" --stimulus 5,3
 }
-close() { me2-test-store equal -q "$1" clip_tokens "$2" --tolerance "$3"; }
-same() { me2-test-store same -q "$@"; }
+assert_close() { me2-test-store equal -q "$1" clip_tokens "$2" --tolerance "$3"; }
+assert_same() { me2-test-store same -q "$@"; }
 sample() { me2-prior sample -q "$@" --model "$MODEL"; }
 
 @test "sample: 20 DDIM steps from the reference's noise, with and without guidance" {
   me2-test-store make -q noise.zarr "noise=$IO:in.ddim_noise"
   sample tokens.zarr one.zarr --steps 20 --guidance 1 --noise noise.zarr
   sample tokens.zarr three.zarr --steps 20 --guidance 3 --noise noise.zarr
-  close one.zarr "$IO:out.ddim20_cond_scale_1" 1.4e-4
-  close three.zarr "$IO:out.ddim20_cond_scale_3" 1.1e-3
+  assert_close one.zarr "$IO:out.ddim20_cond_scale_1" 1.4e-4
+  assert_close three.zarr "$IO:out.ddim20_cond_scale_3" 1.1e-3
 }
 @test "sample: 100 DDPM steps from the reference's noise, with and without guidance" {
   me2-test-store make -q noise.zarr "noise=$IO:in.ddpm_noise"
   sample tokens.zarr one.zarr --steps 100 --noise noise.zarr
   sample tokens.zarr three.zarr --steps 100 --guidance 3 --noise noise.zarr
-  close one.zarr "$IO:out.ddpm100_cond_scale_1" 1.2e-4
-  close three.zarr "$IO:out.ddpm100_cond_scale_3" 2.3e-3
+  assert_close one.zarr "$IO:out.ddpm100_cond_scale_1" 1.2e-4
+  assert_close three.zarr "$IO:out.ddpm100_cond_scale_3" 2.3e-3
 }
 @test "sample: saved noise given back makes the same bytes" {
   sample tokens.zarr a.zarr --save-noise noise.zarr
   sample tokens.zarr b.zarr --noise noise.zarr
-  same a.zarr b.zarr
+  assert_same a.zarr b.zarr
 }
 @test "sample: batch and threads do not change a byte" {
   sample tokens.zarr a.zarr --batch-size 1 --threads 1
   sample tokens.zarr b.zarr --batch-size 8 --threads 2
-  same a.zarr b.zarr
+  assert_same a.zarr b.zarr
 }
 @test "sample: a sample's draws follow its stimulus, not its place" {
   me2-test-store make -q first.zarr "tokens=$IO:in.text_embed" --rows 1 --stimulus 5
   sample tokens.zarr both.zarr
   sample first.zarr one.zarr
-  same one.zarr both.zarr --array clip_tokens --array stimulus
+  assert_same one.zarr both.zarr --array clip_tokens --array stimulus
 }
 @test "sample: the seed and the draw change the result; the first of several draws is the only one" {
   sample tokens.zarr a.zarr
@@ -47,7 +47,7 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   me2-test-store make -q first.zarr "tokens=$IO:in.text_embed" --rows 1 --stimulus 5
   sample first.zarr one.zarr
   sample first.zarr three.zarr --draws 3
-  same one.zarr three.zarr --array clip_tokens
+  assert_same one.zarr three.zarr --array clip_tokens
   run -65 me2-test-store same -q one.zarr three.zarr --array clip_tokens --first 1
 }
 @test "sample: noise of another shape is refused, naming both shapes" {
@@ -77,5 +77,5 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   me2-test-store make -q many.zarr "tokens=$IO:in.text_embed" --rows 400
   sample many.zarr whole.zarr --steps 3
   for part in 2/2 1/2; do sample many.zarr parts.zarr --steps 3 --shard $part; done
-  same whole.zarr parts.zarr
+  assert_same whole.zarr parts.zarr
 }

@@ -9,7 +9,7 @@ setup() {
 all() { me2-test-args all in --needed x "$@"; }
 
 # refuses CODE TEXT ARGUMENTS...: ends with CODE and one line holding TEXT, and leaves nothing behind
-refuses() {
+assert_refused() {
   local code=$1 text=$2
   shift 2
   run "-$code" --separate-stderr "$@"
@@ -44,78 +44,78 @@ refuses() {
   mkdir a b
   run -0 me2-test-args many a b in OUT
   assert_output "3 OUT"
-  refuses 64 "OUTPUT is required" me2-test-args many a
+  assert_refused 64 "OUTPUT is required" me2-test-args many a
 }
 
 @test "wrong values name the option and what was expected" {
-  refuses 64 '--whole: a whole number expected, "1.5" given' all --whole 1.5
-  refuses 64 '--whole: 99999999999 is out of range' all --whole 99999999999
-  refuses 64 '--natural: a whole number from 0 expected, "-1" given' all --natural -1
-  refuses 64 '--real: a finite number expected' all --real nan
-  refuses 64 '--colour: one of red, green, dark-blue expected, "blue" given' all --colour blue
-  refuses 64 '--flag: true or false expected' all --flag=perhaps
-  refuses 64 'lies before' all --sessions 4:1
+  assert_refused 64 '--whole: a whole number expected, "1.5" given' all --whole 1.5
+  assert_refused 64 '--whole: 99999999999 is out of range' all --whole 99999999999
+  assert_refused 64 '--natural: a whole number from 0 expected, "-1" given' all --natural -1
+  assert_refused 64 '--real: a finite number expected' all --real nan
+  assert_refused 64 '--colour: one of red, green, dark-blue expected, "blue" given' all --colour blue
+  assert_refused 64 '--flag: true or false expected' all --flag=perhaps
+  assert_refused 64 'lies before' all --sessions 4:1
 }
 
 @test "misspelt and abbreviated names are refused with the right one" {
-  refuses 64 'there is no option "--who" (did you mean --whole?)' all --who 3
-  refuses 64 'there is no option "--colur" (did you mean --colour?)' all --colur red
-  refuses 64 'there is no verb "al"' me2-test-args al in
-  refuses 64 'a verb comes first' me2-test-args --whole 3 all in
-  refuses 64 'a verb is expected: all, copy, many' me2-test-args
+  assert_refused 64 'there is no option "--who" (did you mean --whole?)' all --who 3
+  assert_refused 64 'there is no option "--colur" (did you mean --colour?)' all --colur red
+  assert_refused 64 'there is no verb "al"' me2-test-args al in
+  assert_refused 64 'a verb comes first' me2-test-args --whole 3 all in
+  assert_refused 64 'a verb is expected: all, copy, many' me2-test-args
 }
 
 @test "missing, doubled and superfluous things are refused" {
-  refuses 64 '--needed is required' me2-test-args all in
-  refuses 64 'INPUT is required' me2-test-args all --needed x
-  refuses 64 '--whole is given 2 times' all --whole 1 --whole 2
-  refuses 64 'one argument too many: "c"' all b c
-  refuses 64 '--whole' all --whole
-  refuses 64 '--whole has no value behind the =' all --whole=
-  refuses 64 'an empty path' me2-test-args all "" --needed x
-  refuses 64 '--resume and --overwrite' all --resume --overwrite
+  assert_refused 64 '--needed is required' me2-test-args all in
+  assert_refused 64 'INPUT is required' me2-test-args all --needed x
+  assert_refused 64 '--whole is given 2 times' all --whole 1 --whole 2
+  assert_refused 64 'one argument too many: "c"' all b c
+  assert_refused 64 '--whole' all --whole
+  assert_refused 64 '--whole has no value behind the =' all --whole=
+  assert_refused 64 'an empty path' me2-test-args all "" --needed x
+  assert_refused 64 '--resume and --overwrite' all --resume --overwrite
 }
 
 @test "an argument of 128 KiB, one with newlines and one that is not UTF-8 give one short line" {
-  refuses 64 'there is no option' all "--$(printf 'x%.0s' {1..130000})"
+  assert_refused 64 'there is no option' all "--$(printf 'x%.0s' {1..130000})"
   [ ${#stderr} -lt 1000 ]
-  refuses 66 'No such file' me2-test-args all $'no\nsuch\nfile' --needed x
-  refuses 64 '--whole: a whole number expected' all --whole $'\xff\xfe'
+  assert_refused 66 'No such file' me2-test-args all $'no\nsuch\nfile' --needed x
+  assert_refused 64 '--whole: a whole number expected' all --whole $'\xff\xfe'
 }
 
 @test "a missing input is 66 and names an unfinished store beside it" {
-  refuses 66 'gone.zarr: No such file' me2-test-args all gone.zarr --needed x
+  assert_refused 66 'gone.zarr: No such file' me2-test-args all gone.zarr --needed x
   mkdir gone.zarr.partial
-  refuses 66 'run it again with --resume' me2-test-args all gone.zarr --needed x
-  refuses 66 '--mask: gone: No such file' all --mask gone
-  refuses 66 '--more: gone: No such file' all --more in --more gone
+  assert_refused 66 'run it again with --resume' me2-test-args all gone.zarr --needed x
+  assert_refused 66 '--mask: gone: No such file' all --mask gone
+  assert_refused 66 '--more: gone: No such file' all --more in --more gone
 }
 
 @test "an output that exists is 73 unless --overwrite or --resume" {
   mkdir out
-  refuses 73 'out: exists (--overwrite replaces it)' me2-test-args copy in out
+  assert_refused 73 'out: exists (--overwrite replaces it)' me2-test-args copy in out
   run -0 me2-test-args copy in out --overwrite
 }
 
 @test "an output that cannot be or must not be is 73" {
-  refuses 73 'does not exist' me2-test-args copy in nowhere/out
-  refuses 73 'lies inside the input' me2-test-args copy in in/out
-  refuses 73 'is also the input' me2-test-args copy in ./in/../in --overwrite
+  assert_refused 73 'does not exist' me2-test-args copy in nowhere/out
+  assert_refused 73 'lies inside the input' me2-test-args copy in in/out
+  assert_refused 73 'is also the input' me2-test-args copy in ./in/../in --overwrite
   mkdir sub && mv in sub/
-  refuses 73 'contains the input' me2-test-args copy sub/in sub --overwrite
+  assert_refused 73 'contains the input' me2-test-args copy sub/in sub --overwrite
   echo model > m
-  refuses 73 'would replace --model' me2-test-args copy sub/in m --model m --overwrite
+  assert_refused 73 'would replace --model' me2-test-args copy sub/in m --model m --overwrite
 }
 
 @test "a symbolic link does not hide that an output lies inside an input" {
   ln -s in link
-  refuses 73 'lies inside the input' me2-test-args copy in link/out
+  assert_refused 73 'lies inside the input' me2-test-args copy in link/out
 }
 
 @test "a folder without permission to write is 73" {
   [ "$(id -u)" != 0 ] || skip "root may write everywhere"
   mkdir locked && chmod a-w locked
-  refuses 73 'cannot write into' me2-test-args copy in locked/out
+  assert_refused 73 'cannot write into' me2-test-args copy in locked/out
 }
 
 @test "- hands a store from one tool to the next, whose reader removes it" {
@@ -153,17 +153,17 @@ assert_nothing_written_but() { assert_equal "$(ls -A .)" "$1"; assert_equal "$(l
 }
 
 @test "stdin with anything but one path is refused" {
-  refuses 66 'which was empty' me2-test-args copy - out < /dev/null
-  refuses 65 'one line' me2-test-args copy - out < <(printf 'in\nin\n')
-  refuses 65 'one line' me2-test-args copy - out < <(printf 'in\0in')
-  refuses 65 'one line' me2-test-args copy - out < <(head -c 1048576 /dev/zero | tr '\0' x)
-  refuses 66 'No such file' me2-test-args copy - out <<< nowhere
-  refuses 64 'only one input can be -' me2-test-args many - - out
+  assert_refused 66 'which was empty' me2-test-args copy - out < /dev/null
+  assert_refused 65 'one line' me2-test-args copy - out < <(printf 'in\nin\n')
+  assert_refused 65 'one line' me2-test-args copy - out < <(printf 'in\0in')
+  assert_refused 65 'one line' me2-test-args copy - out < <(head -c 1048576 /dev/zero | tr '\0' x)
+  assert_refused 66 'No such file' me2-test-args copy - out <<< nowhere
+  assert_refused 64 'only one input can be -' me2-test-args many - - out
 }
 
 @test "- as output goes with neither --shard nor --resume" {
-  refuses 64 '--shard needs a named output' me2-test-args copy in - --shard 1/2
-  refuses 64 '--resume needs a named output' me2-test-args copy in - --resume
+  assert_refused 64 '--shard needs a named output' me2-test-args copy in - --shard 1/2
+  assert_refused 64 '--resume needs a named output' me2-test-args copy in - --resume
 }
 
 @test "a signal ends the run with 75, and temporaries go" {
@@ -190,7 +190,7 @@ assert_nothing_written_but() { assert_equal "$(ls -A .)" "$1"; assert_equal "$(l
 }
 
 @test "a fault of ours is one line too, with 70" {
-  refuses 70 'internal error: a fault' me2-test-args copy in out --fail internal
+  assert_refused 70 'internal error: a fault' me2-test-args copy in out --fail internal
   [[ $stderr != *"second line"* ]]
 }
 
@@ -272,5 +272,5 @@ complete_at() { COMP_CWORD=$1 COMP_WORDS=("${@:2}") COMPREPLY=(); _me2_test_args
   complete_at 3 me2-test-args all --colour d
   assert_equal "${COMPREPLY[*]}" dark-blue
   for shell in zsh fish; do run -0 me2-test-args --completion $shell; assert_output --partial dark-blue; done
-  refuses 64 'bash, zsh or fish expected' me2-test-args --completion tcsh
+  assert_refused 64 'bash, zsh or fish expected' me2-test-args --completion tcsh
 }

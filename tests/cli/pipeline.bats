@@ -14,7 +14,9 @@ digests() { for s in latent tokens prior recon caption; do me2-preprocess show d
 @test "demo: betas to report through all seven tools, and a second call does nothing" {
   run -0 demo
   assert_output --partial "demo 9/9"
-  assert_output --partial "image_retrieval"
+  assert_line --regexp '^score +one_session +refined +scratch +sessions +ridge +true'
+  assert_line --regexp '^image_retrieval +[01]\.[0-9]{3} \(.*\) +- +[01]\.[0-9]{3} '  # none for refined pictures, one for scratch
+  assert_line --regexp '^pixcorr( +-?[01]\.[0-9]{3} \([^)]*\)){6}'
   assert [ -s demo/report.html ]
   for store in latent tokens prior recon caption; do run -0 me2-preprocess show demo/$store.zarr; done
   run -0 demo

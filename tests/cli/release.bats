@@ -39,10 +39,10 @@ release() {
   me2-decode unclip prior.zarr recon.zarr --model mindeyev2/unclip6_epoch0_step110000.ckpt --noise decode_noise.zarr -q
   me2-decode lowlevel tokens.zarr blurry.zarr --model mindeyev2/sd_image_var_autoenc.pth --resize 64 --float -q
   # Measured: tokens 5e-7, low-level 2e-6, prior 3e-8 (values of .04 at most), low-level picture 2e-5, all bytes within 1 and 99.98 % equal.
-  me2-test-golden close tokens.zarr "$G/expected.safetensors" --array tokens --tensor tokens --tolerance 1e-5
-  me2-test-golden close tokens.zarr "$G/expected.safetensors" --array clip --tensor clip --tolerance 1e-5
-  me2-test-golden close tokens.zarr "$G/expected.safetensors" --array lowlevel --tensor lowlevel --tolerance 3e-5
-  me2-test-golden close prior.zarr "$G/expected.safetensors" --array clip_tokens --tensor clip_tokens --tolerance 1e-6
-  me2-test-golden close blurry.zarr "$G/expected.safetensors" --array image_f4 --tensor blurry --tolerance 2e-4
-  me2-test-golden close recon.zarr "$G/expected.safetensors" --array image --tensor image --tolerance 1 --share .999
+  assert_golden tokens.zarr "$G/expected.safetensors" --array tokens --tensor tokens --tolerance 1e-5
+  assert_golden tokens.zarr "$G/expected.safetensors" --array clip --tensor clip --tolerance 1e-5
+  assert_golden tokens.zarr "$G/expected.safetensors" --array lowlevel --tensor lowlevel --tolerance 3e-5
+  assert_golden prior.zarr "$G/expected.safetensors" --array clip_tokens --tensor clip_tokens --tolerance 1e-6
+  assert_golden blurry.zarr "$G/expected.safetensors" --array image_f4 --tensor blurry --tolerance 2e-4
+  assert_golden recon.zarr "$G/expected.safetensors" --array image --tensor image --tolerance 1 --share .999
 }

@@ -6,7 +6,7 @@ setup() {
   TINY=(--hidden 16 --blocks 1 --prior-depth 1 --max-lr 3e-3 --batch-size 20 --threads 1 --evaluate-interval 0)
 }
 train() { me2-embed train "$@" "${TINY[@]}"; }
-same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
+assert_same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
 
 @test "train: a model that the inference tools take, with curves and a record" {
   train w/targets.zarr m --subjects w/a.zarr --epochs 3 -q
@@ -30,7 +30,7 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   kill -TERM $pid; status=0; wait $pid || status=$?; assert_equal "$status" 75
   [ ! -e parts ]; [ -e parts.partial/last/model.safetensors ]
   train w/targets.zarr parts "${args[@]:1}" --resume
-  same whole parts; [ ! -e parts.partial ]
+  assert_same whole parts; [ ! -e parts.partial ]
 }
 @test "train: killed with -9 and resumed, the bytes of an undisturbed run" {
   args=(--subjects w/a.zarr --epochs 60 --checkpoint-steps 3 --no-lowlevel --ema 0.9 -q)
@@ -41,7 +41,7 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
     sleep .1; kill -9 $pid 2>/dev/null || true; wait $pid || true
   done
   train w/targets.zarr parts "${args[@]}" --resume
-  same whole parts
+  assert_same whole parts
 }
 @test "train: pretraining on two subjects, then one with a fresh ridge, low-rank updates and an official export" {
   train w/targets.zarr pre --subjects w/a.zarr --subjects w/b.zarr --epochs 2 --no-lowlevel -q
@@ -110,7 +110,7 @@ same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   few=(--subjects w/a.zarr --epochs 4 --samples-per-epoch 60 -q)
   train w/targets.zarr plain "${few[@]}"
   train w/targets.zarr again "${few[@]}" --checkpoint-interval 1 --mixup-pct 0.33 --prior-scale 30 --clip-scale 1 --blur-scale 0.5 --cont-scale 0.1 --schedule cycle --weight-decay 0.01 --sessions 0
-  same plain again
+  assert_same plain again
   n=0
   for option in "--mixup-pct 1" "--prior-scale 3" "--clip-scale 3" "--blur-scale 3" "--cont-scale 3" "--schedule linear" "--weight-decay 0.5" \
                 "--sessions 1" "--seed 5" "--condition-drop 0" "--dropout 0" "--lowlevel-dropout 0" "--no-lowlevel" "--no-prior" "--no-clip" "--clip-gradient 0.01" "--corrected-mixco"; do

@@ -32,6 +32,8 @@ verbs() {
   for tool in $(tools); do "$BUILD/bin/$tool" --help-markdown | sed -n "s/^## \($tool .*\)/\1/p"; done
 }
 
+assert_golden() { me2-test-golden close "$@"; }  # fails with the largest difference
+
 skip_without_shared() { [ -e "$SHARED/$1" ] || skip "$1 is not on this machine"; }
 
 # The path of a golden case: another set of the same cases (ME2_GOLDENS), ours, or the shared one.

@@ -66,7 +66,7 @@ void tokens(const TokensOptions& o, cli::Run& run) {
   spec.stimulus = numbered(v.shape[0]);
   spec.arrays.push_back({"clip_tokens", {v.shape[1], v.shape[2]}, store::DType::f4, {"token", "feature"}, "1", "tokens"});
   store::StageWriter out(o.output.path, spec, run.write_options());
-  for (const auto& unit : out.todo()) out.write("clip_tokens", unit, v.data.data() + unit.first * inner);
+  for (const auto& unit : out.pending()) out.write("clip_tokens", unit, v.data.data() + unit.first * inner);
   out.publish(run.provenance());
 }
 
@@ -87,7 +87,7 @@ void captions(const CaptionsOptions& o, cli::Run& run) {
   spec.stimulus = numbered(o.rows);
   spec.arrays.push_back({"caption", {}, store::DType::str, {}, "", "caption"});
   store::StageWriter out(o.output.path, spec, run.write_options());
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     std::vector<std::string> rows;
     for (std::int64_t i = 0; i < unit.count; ++i) rows.push_back(o.texts[static_cast<std::size_t>(unit.first + i) % o.texts.size()]);
     out.write_strings("caption", unit, rows);

@@ -98,7 +98,7 @@ void make(const MakeOptions& o, cli::Run& run) {
   }
   if (!o.caption.empty()) spec.arrays.push_back({"caption", {}, store::DType::str, {}, "1", "caption"});
   store::StageWriter out(o.out.path, spec, run.write_options());
-  for (const auto& unit : out.todo()) {
+  for (const auto& unit : out.pending()) {
     if (!o.caption.empty()) out.write_strings("caption", unit, std::vector<std::string>(static_cast<std::size_t>(unit.count), o.caption));
     for (const auto& [name, v] : all) {
       const auto each = static_cast<std::int64_t>(v.data.size()) / rows;

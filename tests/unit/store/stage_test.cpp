@@ -56,7 +56,7 @@ void write_unit(StageWriter& out, const RowRange& unit) {
 }
 
 void write_all(StageWriter& out) {
-  for (const RowRange& unit : out.todo()) write_unit(out, unit);
+  for (const RowRange& unit : out.pending()) write_unit(out, unit);
 }
 
 const Json& provenance() {
@@ -108,19 +108,19 @@ TEST(Stage, ResumingAfterAnyUnitGivesTheSameBytes) {
     const std::string path = dir / fmt::format("resumed{}.zarr", stop);
     {
       StageWriter out(path, spec(), options());
-      const auto todo = out.todo();
-      ASSERT_EQ(todo.size(), 4u);
-      for (std::size_t i = 0; i < stop; ++i) write_unit(out, todo[i]);
+      const auto pending = out.pending();
+      ASSERT_EQ(pending.size(), 4u);
+      for (std::size_t i = 0; i < stop; ++i) write_unit(out, pending[i]);
       // A killed writer's temporary, and one array of the next unit without the others, must not matter.
       std::ofstream(path + ".partial/tokens/.0.1.2.me2-tmp") << "half";
-      if (stop < 4) out.write("half", todo[stop], std::vector<float>(static_cast<std::size_t>(todo[stop].count * kWidth)).data());
+      if (stop < 4) out.write("half", pending[stop], std::vector<float>(static_cast<std::size_t>(pending[stop].count * kWidth)).data());
     }
     EXPECT_FALSE(fs::exists(path));
     EXPECT_THROW(StageReader(path + ".partial"), Error);
     WriteOptions again = options();
     again.resume = true;
     StageWriter out(path, spec(), again);
-    EXPECT_EQ(out.todo().size(), 4 - stop);
+    EXPECT_EQ(out.pending().size(), 4 - stop);
     write_all(out);
     EXPECT_TRUE(out.publish(provenance()));
     EXPECT_EQ(sha256_path(path), expected) << stop;
@@ -132,7 +132,7 @@ TEST(Stage, BatchesInAnyOrderGiveTheSameBytes) {
   const std::string expected = whole_store(dir / "whole.zarr");
   const StageReader whole(dir / "whole.zarr");
   StageWriter out(dir / "batched.zarr", spec(), options());
-  for (const RowRange& unit : out.todo()) {
+  for (const RowRange& unit : out.pending()) {
     for (std::int64_t row = unit.first + unit.count - 1; row >= unit.first; --row) {
       out.write("tokens", {row, 1}, whole.array("tokens").read_rows<float>(row, 1).data());
       out.write("half", {row, 1}, whole.array("half").read_rows<float>(row, 1).data());
@@ -213,7 +213,7 @@ TEST(Stage, KilledAtAnyMomentItResumesToTheSameBytes) {
     if (child == 0) {
       WriteOptions first = options();
       StageWriter out(path, spec(), first);
-      for (const RowRange& unit : out.todo()) write_unit(out, unit), ::usleep(500);
+      for (const RowRange& unit : out.pending()) write_unit(out, unit), ::usleep(500);
       out.publish(provenance());
       ::_exit(0);
     }
@@ -267,7 +267,7 @@ TEST(Stage, ResumeOfAFinishedStoreHasNothingToDo) {
   WriteOptions again = options();
   again.resume = true;
   StageWriter out(dir / "a.zarr", spec(), again);
-  EXPECT_TRUE(out.todo().empty());
+  EXPECT_TRUE(out.pending().empty());
   EXPECT_TRUE(out.publish(provenance()));
 }
 
@@ -316,18 +316,18 @@ TEST(Stage, ASignalStopsBetweenUnits) {
   const std::string expected = whole_store(dir / "whole.zarr");
   {
     StageWriter out(dir / "a.zarr", spec(), options());
-    const auto todo = out.todo();
-    write_unit(out, todo[0]);
+    const auto pending = out.pending();
+    write_unit(out, pending[0]);
     request_stop(SIGTERM);
     std::string message;
-    EXPECT_EQ(exit_of([&] { write_unit(out, todo[1]); }, &message), Exit::temp_fail);
+    EXPECT_EQ(exit_of([&] { write_unit(out, pending[1]); }, &message), Exit::temp_fail);
     EXPECT_THAT(message, testing::HasSubstr("SIGTERM"));
     clear_stop();
   }
   WriteOptions again = options();
   again.resume = true;
   StageWriter out(dir / "a.zarr", spec(), again);
-  EXPECT_EQ(out.todo().size(), 2u);
+  EXPECT_EQ(out.pending().size(), 2u);
   write_all(out);
   out.publish(provenance());
   EXPECT_EQ(sha256_path(dir / "a.zarr"), expected);
@@ -357,7 +357,7 @@ TEST(Stage, AnEmptyStoreIsPublished) {
   StageSpec s = spec();
   s.stimulus.clear();
   StageWriter out(dir / "a.zarr", s, {});
-  EXPECT_TRUE(out.todo().empty());
+  EXPECT_TRUE(out.pending().empty());
   EXPECT_TRUE(out.publish(provenance()));
   EXPECT_EQ(StageReader(dir / "a.zarr").array("tokens").shape(), (Shape{0, 2, kWidth}));
 }

@@ -110,6 +110,24 @@ TEST(UnclipTrain, ResumesToTheSameWeights) {
   for (const auto& [name, tensor] : whole) EXPECT_TRUE(at::equal(tensor, parts.at(name))) << name;
 }
 
+// Normalised tokens have mean 0 and deviation 1 at every position; coded, each position has a mean of its own that the seed decides.
+TEST(TokenStatistics, NormaliseAndCodePositions) {
+  const at::Tensor tokens = at::arange(150 * 3 * 4, at::kFloat).view({150, 3, 4}).remainder(17.0) * at::arange(1, 5) + 5;
+  UnclipTrainData data{at::zeros({150, 2, 1, 1}), [&](const std::vector<std::int64_t>& rows) { return tokens.index_select(0, at::tensor(rows)); }};
+  const auto normalised = [&](TokenNorm norm, std::uint64_t seed) {
+    const auto [mean, sd] = token_statistics(data, norm, seed);
+    return (tokens - mean) / sd;
+  };
+  const at::Tensor plain = normalised(TokenNorm::position, 1), coded = normalised(TokenNorm::coded, 1);
+  EXPECT_LE(plain.mean(0).abs().max().item<double>(), 1e-5);
+  EXPECT_LE((plain.std(0, false) - 1).abs().max().item<double>(), 1e-5);
+  EXPECT_LE((coded.std(0, false) - 1).abs().max().item<double>(), 1e-5);
+  EXPECT_GT((coded.mean(0)[0] - coded.mean(0)[1]).abs().max().item<double>(), 0.1);
+  EXPECT_TRUE(at::equal(coded, normalised(TokenNorm::coded, 1)));
+  EXPECT_FALSE(at::allclose(coded, normalised(TokenNorm::coded, 2)));
+  EXPECT_TRUE(at::equal(tokens, normalised(TokenNorm::none, 1)));
+}
+
 TEST(UnetStart, RenewsKeysAndValuesAndCutsTheSizeConditioning) {
   Toy toy;
   std::map<std::string, at::Tensor> tensors;
