@@ -18,6 +18,14 @@ demo_others := $(foreach n,$(shell seq 2 $(DEMO_SUBJECTS)),$(demo_sim)/subj0$(n)
 demo_batch := $(shell echo $$((12 * ($(DEMO_SUBJECTS) - 1))))
 demo_train := --hidden $(DEMO_HIDDEN) --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --evaluate-interval 0 --seed $(DEMO_SEED)
 
+# Weights that are not there and that nothing makes are named before any work.
+demo_missing := $(filter-out $(wildcard $(TINY)/*/model.safetensors),$(foreach part,encoder scorer unet vae git refiner,$(TINY)/$(part)/model.safetensors))
+ifneq ($(filter demo $(DEMO)/%,$(MAKECMDGOALS)),)
+ifneq ($(abspath $(TINY)),$(abspath $(TINY_OUT)))
+$(if $(demo_missing),$(error demo: missing weights: $(demo_missing); TINY=folder names a folder with all of them))
+endif
+endif
+
 .PHONY: demo
 demo: $(DEMO)/report.html
 	@echo

@@ -36,16 +36,26 @@ def asked(*stages):
     return all(stage in STAGES for stage in stages)
 
 
+def required_files():
+    """What the configuration lists under `files`, and models and inputs it names elsewhere."""
+    listed = config.get("files") or []
+    named = {f"models: {name}": path for name, path in MODELS.items()}
+    for name, path in INPUTS.items():
+        named.update({f"inputs: {n}": p for n, p in path.items()} if isinstance(path, dict) else {f"inputs: {name}": path})
+    known = {f["path"] for f in listed}
+    return listed + [{"path": path, "what": what} for what, path in named.items() if path and path not in known]
+
+
 def missing_inputs():
-    return [f for f in config.get("files") or [] if not os.path.exists(f["path"])]
+    return [f for f in required_files() if not os.path.exists(f["path"])]
 
 
 def inputs_table():
     lines = []
-    for f in config.get("files") or []:
+    for f in required_files():
         there = os.path.exists(f["path"])
-        size = f["gb"]
-        lines.append(f"{'ok     ' if there else 'MISSING'}  {f['path']}  (about {size} GB)  {f.get('what', '')}")
+        size = f"(about {f['gb']} GB)  " if "gb" in f else ""
+        lines.append(f"{'ok     ' if there else 'MISSING'}  {f['path']}  {size}{f.get('what', '')}")
     n = len(missing_inputs())
     lines.append(f"{n} of {len(lines)} files are missing" if n else f"all {len(lines)} files are there")
     return "\n".join(lines)

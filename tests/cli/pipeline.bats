@@ -32,3 +32,11 @@ digests() { for s in latent tokens prior recon caption; do me2-preprocess show d
   assert_output --partial "demo 9/9"
   assert_equal "$(digests)" "$first"
 }
+
+@test "demo: weights that are missing are named, all of them, before any work" {
+  mkdir -p few/encoder few/git; touch few/encoder/model.safetensors few/git/model.safetensors
+  run -2 make -C "$ROOT" -f Makefile.pipeline demo BUILD="$BUILD" TINY="$PWD/few" DEMO="$PWD/demo"
+  for part in unet vae scorer refiner; do assert_output --partial "$PWD/few/$part/model.safetensors"; done
+  refute_output --partial "few/encoder"
+  assert [ ! -e demo ]
+}
