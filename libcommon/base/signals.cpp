@@ -13,6 +13,7 @@ namespace {
 
 std::atomic<int> received{0};
 std::atomic<long> received_at{0};
+std::atomic<int> grace{30};
 
 long seconds_now() {
   timespec now{};
@@ -58,8 +59,8 @@ std::string stop_signal_name() {
   }
 }
 
-void request_stop(int signal) {
-  received_at = seconds_now();
+void request_stop(int signal, int seconds_ago) {
+  received_at = seconds_now() - seconds_ago;
   received = signal;
 }
 
@@ -67,6 +68,12 @@ void clear_stop() { received = 0; }
 
 void check_stop() {
   if (stop_requested()) throw Error(Exit::temp_fail, fmt::format("stopped by {}", stop_signal_name()));
+}
+
+bool stop_overdue() { return stop_requested() && seconds_now() - received_at.load() >= grace.load(); }
+void set_stop_grace(int seconds) { grace = seconds; }
+void check_stop_overdue() {
+  if (stop_overdue()) check_stop();
 }
 
 }  // namespace me2

@@ -1,6 +1,7 @@
 #include "cli/paths.h"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -21,6 +22,7 @@ namespace fs = std::filesystem;
 constexpr const char* kPrefix = "me2-pipe-";
 constexpr const char* kMarker = ".me2-pipe";
 constexpr std::size_t kLongestPath = 64 << 10;
+constexpr int kLookMs = 20;  // between two looks at a pipe
 
 bool exists(const std::string& path) {
   struct stat info;
@@ -59,13 +61,13 @@ std::string read_stdin(bool wait) {
   std::string text;
   while (text.size() <= kLongestPath) {
     pollfd ready{STDIN_FILENO, POLLIN, 0};
-    const int n = ::poll(&ready, 1, wait ? -1 : 0);
-    if (n < 0 && errno == EINTR) {
-      // The path can be here already while the command before still winds down.
-      if (wait && stop_requested()) discard(text);
-      if (wait) check_stop();
-      continue;
+    const int n = ::poll(&ready, 1, wait ? kLookMs : 0);  // by turns: a signal just before poll() would not end it
+    if (wait && stop_requested()) {
+      discard(text);  // the path can be here already while the command before still winds down
+      check_stop();
     }
+    if (n < 0 && errno == EINTR) continue;
+    if (n == 0 && wait) continue;
     if (n <= 0) break;
     char block[4096];
     const ssize_t got = ::read(STDIN_FILENO, block, sizeof block);
@@ -75,6 +77,18 @@ std::string read_stdin(bool wait) {
     text.append(block, static_cast<std::size_t>(got));
   }
   return text;
+}
+
+// Returns when the reader of a piped stdout has taken what was written. A reader that ends before it does (stopped while it still starts,
+// say) would leave the store to nobody, so until then it is ours: the pipe without readers throws BrokenPipe, a signal Exit::temp_fail.
+void wait_until_taken() {
+  struct stat info;
+  if (::fstat(STDOUT_FILENO, &info) != 0 || !S_ISFIFO(info.st_mode)) return;
+  for (int waiting = 0; ::ioctl(STDOUT_FILENO, FIONREAD, &waiting) == 0 && waiting > 0;) {
+    check_stop();
+    pollfd readers{STDOUT_FILENO, 0, 0};
+    if (::poll(&readers, 1, kLookMs) > 0 && (readers.revents & POLLERR)) throw BrokenPipe();
+  }
 }
 
 std::string path_from_stdin(const std::string& option) {
@@ -167,6 +181,7 @@ void Paths::resolve_output(const Item& item) {
     const std::string& folder = temporaries_.back().path();
     write_file_atomic(folder + "/" + kMarker, "A store on its way from one me2 tool to the next; its reader removes this folder.\n");
     path = handed_ = fs::absolute(folder).string() + "/out.zarr";
+    set_stop_grace(0);  // what goes away with its folder is not worth finishing
     changed = true;
   }
   if (!changed) return;
@@ -188,8 +203,9 @@ void Paths::resolve_input(const Item& item) {
 
 void Paths::hand_over() {
   if (handed_.empty() || !exists(handed_)) return;  // a dry run wrote nothing
-  check_stop();  // the reader has most likely been stopped too, and nobody would remove the store
+  check_stop();
   write_stdout(handed_ + "\n");
+  wait_until_taken();
   for (auto& temporary : temporaries_)
     if (handed_.rfind(temporary.path() + "/", 0) == 0 || handed_.rfind(fs::absolute(temporary.path()).string() + "/", 0) == 0) temporary.keep();
 }

@@ -1,6 +1,7 @@
 // The checks that paths on the command line get before any work, and "-": a store handed from one tool to the next.
 //
-// "-" as OUTPUT: the verb writes <temporary folder>/out.zarr and, when it succeeded, the path is printed on stdout.
+// "-" as OUTPUT: the verb writes <temporary folder>/out.zarr and, when it succeeded, the path is printed on stdout. The writer stays until
+// the path has been read: the store always has an owner, whichever of the two a signal ends.
 // "-" as INPUT: that path is read from stdin; the reader removes the temporary folder when it ends, also when it fails.
 // A path that is not such a temporary may be given on stdin too, and is then left alone.
 #pragma once

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error.h"
+#include "base/signals.h"
 
 namespace me2::diffusion {
 namespace {
@@ -43,6 +44,7 @@ at::Tensor sample(SamplerKind kind, const Denoise& denoise, at::Tensor x, const 
   at::Tensor previous;  // dpmpp_2m: the last denoised
   const auto steps = static_cast<std::int64_t>(sigmas.size()) - 1;
   for (std::int64_t i = 0; i < steps; ++i) {
+    check_stop_overdue();
     const float sigma = sigmas[i], next = sigmas[i + 1];
     if (hooks.entering) hooks.entering(i, x);
     switch (kind) {

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error.h"
+#include "base/signals.h"
 
 namespace me2::diffusion {
 namespace {
@@ -43,6 +44,7 @@ at::Tensor sample_prior(const models::NoiseScheduler& s, const PriorPlan& plan, 
   at::Tensor x = noise(0);
   std::int64_t draw = 0;
   for (std::size_t call = 0; call < plan.steps.size(); ++call) {
+    check_stop_overdue();
     const auto [t, next] = plan.steps[call];
     const auto i = static_cast<std::size_t>(t);
     const at::Tensor clean = denoise(x, t);

@@ -152,12 +152,14 @@ struct StageWriter::Impl {
       throw Error(Exit::internal, fmt::format("rows {}..{} are no part of one unit of this process", r.first, r.first + r.count - 1));
     return unit;
   }
+  [[noreturn]] void stop() const {
+    throw Error(Exit::temp_fail, fmt::format("stopped by {}; the same command with --resume continues {}.partial", stop_signal_name(), without_slashes(path)));
+  }
   void finished(std::int64_t unit) {
     if (++arrays_done[unit] < static_cast<int>(arrays.size())) return;
     if (!stop_requested()) return;
     for (std::int64_t other = first_unit; other < end_unit; ++other)
-      if (!is_done(other))
-        throw Error(Exit::temp_fail, fmt::format("stopped by {}; the same command with --resume continues {}.partial", stop_signal_name(), without_slashes(path)));
+      if (!is_done(other)) stop();
   }
   std::string path;
 };
@@ -237,7 +239,7 @@ void StageWriter::write_bytes(const std::string& name, const RowRange& rows, DTy
   const auto first = static_cast<std::size_t>(rows.first - whole.first);
   std::memcpy(held.bytes.data() + first * row, values, static_cast<std::size_t>(rows.count) * row);
   for (std::size_t i = first; i < first + static_cast<std::size_t>(rows.count); ++i) held.missing -= !held.there[i], held.there[i] = true;
-  if (held.missing > 0) return;
+  if (held.missing > 0) return stop_overdue() ? s.stop() : void();
   const auto bytes = std::move(held.bytes);
   s.pending.erase({name, unit});
   put(bytes.data());
@@ -268,7 +270,7 @@ void StageWriter::write_strings(const std::string& name, const RowRange& rows, s
   const auto first = static_cast<std::size_t>(rows.first - whole.first);
   std::copy(values.begin(), values.end(), held.strings.begin() + static_cast<std::ptrdiff_t>(first * per_row));
   for (std::size_t i = first; i < first + static_cast<std::size_t>(rows.count); ++i) held.missing -= !held.there[i], held.there[i] = true;
-  if (held.missing > 0) return;
+  if (held.missing > 0) return stop_overdue() ? s.stop() : void();
   const auto strings = std::move(held.strings);
   s.pending.erase({name, unit});
   put(strings);

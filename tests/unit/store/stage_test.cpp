@@ -333,6 +333,24 @@ TEST(Stage, ASignalStopsBetweenUnits) {
   EXPECT_EQ(sha256_path(dir / "a.zarr"), expected);
 }
 
+TEST(Stage, AUnitThatTakesTooLongAfterASignalIsGivenUp) {
+  for (const int seconds_ago : {0, 31}) {
+    const test::TempDir dir;
+    StageWriter out(dir / "a.zarr", spec(), options());
+    request_stop(SIGTERM, seconds_ago);
+    std::string message;
+    const std::vector<float> row(2 * kWidth);
+    const auto write = [&] { out.write("tokens", {0, 1}, row.data()); };  // one row of eight
+    if (seconds_ago) {
+      EXPECT_EQ(exit_of(write, &message), Exit::temp_fail);
+      EXPECT_THAT(message, testing::HasSubstr("--resume"));
+    } else {
+      write();
+    }
+    clear_stop();
+  }
+}
+
 TEST(Stage, NineThousandSamplesStayUnderTwoHundredFiles) {
   // Layout only: the arrays of the full-size stores, counted as files that a complete store would hold.
   const test::TempDir dir;
