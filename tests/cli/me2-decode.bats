@@ -258,9 +258,9 @@ J
   train_case
   args=(--model "$M" --tokens tokens.zarr --size 32 --steps 40 --batch-size 2 --save-every 1 -q)
   decode train stimuli.zarr whole "${args[@]}"
-  me2-decode train stimuli.zarr parts "${args[@]}" --threads 1 & pid=$!
-  while [ ! -e parts.partial/state.json ]; do kill -0 $pid; sleep .02; done
-  kill -TERM $pid; status=0; wait $pid || status=$?; assert_equal "$status" 75
+  forget() { rm -r parts; }
+  interrupted TERM '[ -e parts.partial/state.json ]' me2-decode train stimuli.zarr parts "${args[@]}" --threads 1
+  assert_equal "$status" 75
   [ ! -e parts ]; [ -e parts.partial/state.json ]
   run -65 --separate-stderr decode train stimuli.zarr parts "${args[@]}" --lr 1e-3 --resume; assert_one_line_of_error
   decode train stimuli.zarr parts "${args[@]}" --resume

@@ -55,11 +55,10 @@ close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance
   echo '{"clip_squeeze": false, "open_clip": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "layers": 1, "head_width": 16, "mlp_ratio": 2}, "text_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1}}}' > tiny.json
   options=(--config tiny.json --steps 60 --checkpoint-steps 20 --batch-size 8 --threads 1 --quiet)
   me2-embed encoder scenes/stimuli.zarr whole "${options[@]}"
-  me2-embed encoder scenes/stimuli.zarr parts "${options[@]}" & pid=$!
-  for _ in $(seq 200); do [ -e parts.partial/state.safetensors ] && break; sleep .05; done
-  kill -TERM $pid 2> /dev/null || true
-  wait $pid || [ $? = 75 ]
-  [ -e parts ] || me2-embed encoder scenes/stimuli.zarr parts "${options[@]}" --resume
+  forget() { rm -r parts; }
+  interrupted TERM '[ -e parts.partial/state.safetensors ]' me2-embed encoder scenes/stimuli.zarr parts "${options[@]}"
+  assert_equal "$status" 75
+  me2-embed encoder scenes/stimuli.zarr parts "${options[@]}" --resume
   cmp whole/model.safetensors parts/model.safetensors
   me2-embed images scenes/stimuli.zarr targets.zarr --model whole --threads 1 --quiet
   run -0 me2-preprocess show targets.zarr --array clip_tokens

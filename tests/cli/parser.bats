@@ -142,7 +142,7 @@ assert_nothing_written_but() { assert_equal "$(ls -A .)" "$1"; assert_equal "$(l
 }
 
 @test "a writer whose reader has gone removes its store and ends with 141" {
-  run -141 --separate-stderr bash -c 'set -o pipefail; me2-test-args copy in - --steps 3 | true'
+  run -141 --separate-stderr reader_gone me2-test-args copy in -
   assert_equal "$stderr" "$(grep -v error <<< "$stderr")"
   assert_nothing_written_but in
 }
@@ -168,8 +168,10 @@ assert_nothing_written_but() { assert_equal "$(ls -A .)" "$1"; assert_equal "$(l
 
 @test "a signal ends the run with 75, and temporaries go" {
   for signal in TERM INT USR1 HUP; do
-    run -75 --separate-stderr timeout --preserve-status -s "$signal" 0.3 me2-test-args copy in - --steps 50
-    [[ $stderr == *"stopped by SIG$signal"* ]]
+    stderr=$BATS_TEST_TMPDIR/stderr  # the temporary folder is made after the signals are watched
+    interrupted $signal '[ -n "$(ls -A "$TMPDIR")" ]' me2-test-args copy in - --steps 600 2> "$stderr"
+    assert_equal "$status" 75
+    [[ $(cat "$stderr") == *"stopped by SIG$signal"* ]]
     assert_equal "$(ls -A "$TMPDIR")" ""
   done
 }

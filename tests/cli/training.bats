@@ -25,20 +25,21 @@ assert_same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
 @test "train: stopped by SIGTERM and resumed, the bytes of an undisturbed run" {
   args=(w/targets.zarr --subjects w/a.zarr --subjects w/b.zarr --epochs 60 --samples-per-epoch 200 --no-lowlevel -q)
   train w/targets.zarr whole "${args[@]:1}"
-  me2-embed train w/targets.zarr parts "${args[@]:1}" "${TINY[@]}" & pid=$!
-  while [ ! -e parts.partial/resume.safetensors ]; do kill -0 $pid; sleep .05; done
-  kill -TERM $pid; status=0; wait $pid || status=$?; assert_equal "$status" 75
+  forget() { rm -r parts; }
+  interrupted TERM '[ -e parts.partial/resume.safetensors ]' me2-embed train w/targets.zarr parts "${args[@]:1}" "${TINY[@]}"
+  assert_equal "$status" 75
   [ ! -e parts ]; [ -e parts.partial/last/model.safetensors ]
   train w/targets.zarr parts "${args[@]:1}" --resume
   assert_same whole parts; [ ! -e parts.partial ]
 }
 @test "train: killed with -9 and resumed, the bytes of an undisturbed run" {
   args=(--subjects w/a.zarr --epochs 60 --checkpoint-steps 3 --no-lowlevel --ema 0.9 -q)
+  forget() { rm -r parts; touch stamp; }
   train w/targets.zarr whole "${args[@]}"
   for n in 1 2 3; do
-    me2-embed train w/targets.zarr parts "${args[@]}" "${TINY[@]}" --resume & pid=$!
-    while [ ! -e parts.partial/resume.safetensors ] && kill -0 $pid 2>/dev/null; do sleep .02; done
-    sleep .1; kill -9 $pid 2>/dev/null || true; wait $pid || true
+    touch stamp
+    interrupted KILL '[ parts.partial/resume.safetensors -nt stamp ]' me2-embed train w/targets.zarr parts "${args[@]}" "${TINY[@]}" --resume
+    assert_equal "$status" 137
   done
   train w/targets.zarr parts "${args[@]}" --resume
   assert_same whole parts

@@ -52,3 +52,46 @@ assert_one_line_of_error() {
 }
 
 assert_nothing_written() { assert_equal "$(ls -A .)" ""; assert_equal "$(ls -A "$TMPDIR")" ""; }
+
+# Runs a command whose stdout is a pipe that nobody reads any more.
+reader_gone() {
+  python3 -c '
+import os, subprocess, sys
+reader, writer = os.pipe()
+os.close(reader)
+status = subprocess.run(sys.argv[1:], stdout=writer).returncode
+sys.exit(status if status >= 0 else 128 - status)' "$@"
+}
+
+# interrupted SIGNAL CONDITION COMMAND...: runs COMMAND and sends it SIGNAL as soon as the shell code CONDITION holds; $status is what it ended
+# with. A command that was ready before the signal came is run again, after `forget` (a function of the test) has removed what it made.
+interrupted() {
+  local signal=$1 condition=$2 monitored=$- job
+  shift 2
+  set -m  # a job in the background would ignore SIGINT
+  for _ in $(seq 20); do
+    "$@" 3>&- & job=$!
+    until eval "$condition" || ! kill -0 $job 2> /dev/null; do sleep .02; done
+    kill -s "$signal" $job 2> /dev/null || true
+    status=0
+    wait $job || status=$?
+    [ $status = 0 ] || break
+    forget
+  done
+  [[ $monitored == *m* ]] || set +m
+}
+
+# A port below those that the kernel gives to outgoing connections, so that only another caller of this could take it.
+free_port() {
+  python3 -c '
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    try:
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", port))
+        print(port)
+        break
+    except OSError:
+        pass'
+}
