@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "cli/tool.h"
 #include "diffusion/unclip.h"
 #include "nn/device.h"
@@ -35,7 +36,7 @@ struct DecodeTrainOptions {
   OutputPath out;
   DecoderPart part = DecoderPart::unet;
   std::optional<InputPath> tokens, config;
-  std::optional<ModelPath> model, vae, text;
+  std::optional<ModelPath> model, vae, text, features;
   std::optional<InputPath> vocabulary;
   std::string array = "clip_tokens";
   std::int64_t size = 0, crop = 0;
@@ -76,6 +77,8 @@ struct DecodeTrainOptions {
     d.option("--crop", crop, "vae: train on random squares of so many pixels (0: whole pictures)");
     d.option("--freeze-encoder", freeze_encoder, "vae: train the decoder alone; the latents stay what they are, and U-Nets trained on them good");
     d.option("--gradient-weight", autoencoder.gradient_weight, "vae: weight of the pictures' differences");
+    d.option("--features", features, "vae: OpenCLIP image tower whose tokens and pooled vector of pictures there and back are to agree as well");
+    d.option("--feature-weight", autoencoder.feature_weight, "vae: weight of --features");
     d.option("--kl-weight", autoencoder.kl_weight, "vae: weight of the KL term per latent value");
   }
 };
@@ -132,9 +135,15 @@ inline at::Tensor encoded(const DecodeTrainOptions& o, cli::Run& run, const mode
   const auto source = pictures(o.stimuli.path, o.size);
   std::vector<at::Tensor> moments;
   auto progress = run.progress("encoding pictures", static_cast<std::int64_t>(stimuli.size()));
-  for (const auto stimulus : stimuli) {
-    moments.push_back(vae.moments((source({stimulus}) * 2 - 1).to(device)).cpu());
-    progress.advance();
+  // A batch holds no more than a picture of 512 pixels does: what the encoder's largest maps take decides.
+  const auto shape = store::Group::open(o.stimuli.path).array("image").shape();
+  const std::int64_t side = o.size > 0 ? o.size * o.size : shape.at(2) * shape.at(3), batch = std::max<std::int64_t>(1, (std::int64_t{1} << 18) / side);
+  for (std::size_t first = 0; first < stimuli.size();) {
+    check_stop();
+    const std::vector<std::int64_t> rows(stimuli.begin() + static_cast<std::ptrdiff_t>(first), stimuli.begin() + static_cast<std::ptrdiff_t>(std::min(stimuli.size(), first + static_cast<std::size_t>(batch))));
+    moments.push_back(vae.moments((source(rows) * 2 - 1).to(device)).cpu());
+    progress.advance(static_cast<std::int64_t>(rows.size()));
+    first += rows.size();
   }
   return at::cat(moments);
 }

@@ -23,6 +23,13 @@ inline void vae(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
   options.batch = run.batch_size(8);
   options.seed = run.seed();
   options.crop = o.crop;
+  if (o.features) {
+    const auto tower = weights::StateDict::open(o.features->path);
+    nn::Loader loader(weights::part_with(tower, "class_embedding"), at::kFloat, device);
+    const nn::Scope names(loader);
+    options.features = train::tower_features(std::make_shared<models::OpenClipVision>(names, models::OpenClipVisionConfig::detect(names, tower.config())),
+                                             !tower.config().is_object() || tower.config().value("clip_squeeze", true));
+  }
   if (run.dry_run()) return;
   std::vector<nn::Named> trained;
   std::map<std::string, at::Tensor> tensors;

@@ -18,8 +18,9 @@ Json text_config(const Json& config) {
 }
 
 std::string text_prefix(const weights::StateDict& dict) {
-  if (!dict.has_prefix("conditioner.embedders.1."))
-    throw data_error("{}: no conditioner.embedders.1.* tensors: an SDXL checkpoint with both text encoders expected; this looks like {}", dict.path(), weights::identify(dict));
+  for (const char* encoder : {"conditioner.embedders.0.", "conditioner.embedders.1."})
+    if (!dict.has_prefix(encoder))
+      throw data_error("{}: no {}* tensors: an SDXL checkpoint with both text encoders expected; this looks like {}", dict.path(), encoder, weights::identify(dict));
   return "conditioner.embedders.";
 }
 
@@ -55,6 +56,8 @@ SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecod
   const std::string own = text_prefix(model);
   if (!model.has_prefix("model.diffusion_model."))
     throw data_error("{}: no model.diffusion_model.* tensors: the checkpoint lacks its U-Net", model.path());
+  if (!vae && !model.has_prefix("first_stage_model."))
+    throw data_error("{}: no first_stage_model.* tensors: the checkpoint lacks its autoencoder (give one with --vae)", model.path());
   nn::Loader loader(model.sub("model.diffusion_model."), options.dtype, options.device);
   const nn::Scope scope(loader);
   out.unet_ = std::make_shared<models::UnclipUnet>(scope, models::UnetConfig::detect(scope, config.contains("unet") ? config["unet"] : Json()));

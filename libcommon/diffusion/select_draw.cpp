@@ -14,7 +14,7 @@ DrawSelector::DrawSelector(const weights::StateDict& encoder, at::ScalarType dty
   const nn::Scope scope(loader);
   tower_ = std::make_shared<models::OpenClipVision>(scope, models::OpenClipVisionConfig::detect(scope, encoder.config()));
   const Json& config = encoder.config();
-  squeeze_ = !config.is_object() || config.value("squeeze", true);
+  squeeze_ = !config.is_object() || config.value("clip_squeeze", true);
 }
 
 at::Tensor DrawSelector::agreement(const at::Tensor& pictures, const at::Tensor& tokens) const {

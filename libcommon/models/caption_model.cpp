@@ -65,13 +65,17 @@ CaptionModel CaptionModel::load(const CaptionPaths& paths, std::int64_t tokens, 
   CaptionModel model;
   model.git.emplace(load_git(paths.git, dtype, device));
   const GitConfig& git = model.git->config;
-  if (width != git.image_width) {
-    if (paths.converter.empty())
-      throw data_error("{}: GIT reads tokens of width {}, these have {}; a converter (converter/ in the model folder, or --converter) is needed", paths.git, git.image_width, width);
-    model.converter.emplace(load_clip_converter(paths.converter, dtype, device));
-    const auto in = model.converter->linear1.weight.size(1), in_width = model.converter->linear2.weight.size(1), out = model.converter->linear2.weight.size(0);
-    if (in != tokens || in_width != width) throw data_error("{}: converts tokens of [{}, {}], these are [{}, {}]", paths.converter, in, in_width, tokens, width);
-    if (out != git.image_width) throw data_error("{}: gives tokens of width {}, GIT ({}) reads {}", paths.converter, out, paths.git, git.image_width);
+  if (!paths.converter.empty()) {
+    auto converter = load_clip_converter(paths.converter, dtype, device);
+    const auto in = converter.linear1.weight.size(1), in_width = converter.linear2.weight.size(1), out = converter.linear2.weight.size(0);
+    if (in == tokens && in_width == width) {
+      if (out != git.image_width) throw data_error("{}: gives tokens of width {}, GIT ({}) reads {}", paths.converter, out, paths.git, git.image_width);
+      model.converter.emplace(std::move(converter));
+    } else if (width != git.image_width) {
+      throw data_error("{}: converts tokens of [{}, {}], these are [{}, {}]", paths.converter, in, in_width, tokens, width);
+    }
+  } else if (width != git.image_width) {
+    throw data_error("{}: GIT reads tokens of width {}, these have {}; a converter (converter/ in the model folder, or --converter) is needed", paths.git, git.image_width, width);
   }
   if (!paths.vocabulary.empty()) {
     model.vocabulary.emplace(text::WordPiece::open(paths.vocabulary));

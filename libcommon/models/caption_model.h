@@ -26,7 +26,7 @@ struct CaptionModel {
   std::optional<GitCaptioner> git;
   std::optional<text::WordPiece> vocabulary;
 
-  // The converter is left out when tokens of `width` are GIT's already. Exit::data when widths do not fit together.
+  // The converter is left out when the tokens have not its shape but the width that GIT reads. Exit::data when nothing fits.
   static CaptionModel load(const CaptionPaths& paths, std::int64_t tokens, std::int64_t width, at::ScalarType dtype, at::Device device);
 
   at::Tensor features(const at::Tensor& tokens) const;  // [B, T, D] -> what GIT reads

@@ -11,11 +11,28 @@
 
 namespace me2::train {
 
+std::function<at::Tensor(const at::Tensor&)> tower_features(std::shared_ptr<models::OpenClipVision> tower, bool squeeze) {
+  return [tower, squeeze](const at::Tensor& pictures) {
+    const auto out = (*tower)(models::clip_pixels(pictures, tower->config.image_size, squeeze));
+    const auto unit = [](const at::Tensor& x) { return x.flatten(1) / x.detach().square().mean().sqrt() / std::sqrt(static_cast<double>(x[0].numel())); };
+    return at::cat({unit(out.tokens), unit(out.pooled)}, 1);
+  };
+}
+
 at::Tensor vae_loss(const models::Vae& vae, const at::Tensor& x, const at::Tensor& noise, const VaeTrainOptions& o) {
   const auto posterior = vae.encode(x);
   const at::Tensor y = vae.decode(posterior.sample(noise)), d = y - x;
   const auto slope = [&](std::int64_t axis) { return d.diff(1, axis).abs().mean(); };
-  return d.abs().mean() + d.square().mean() + o.gradient_weight * 0.5 * (slope(2) + slope(3)) +
+  at::Tensor features = at::zeros({}, x.options());
+  if (o.features) {
+    at::Tensor truth;
+    {
+      const at::NoGradGuard no_grad;
+      truth = o.features(x / 2 + 0.5);
+    }
+    features = (o.features(y / 2 + 0.5) - truth).square().sum() / truth.square().sum();
+  }
+  return o.feature_weight * features + d.abs().mean() + d.square().mean() + o.gradient_weight * 0.5 * (slope(2) + slope(3)) +
          o.kl_weight * posterior.kl().mean() / static_cast<double>(posterior.mean[0].numel());
 }
 

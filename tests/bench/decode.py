@@ -1,6 +1,7 @@
 """Image decoder beside PyTorch eager of the same networks: SDXL's U-Net at a quarter of its width, and its autoencoder at 512 px.
-The peer's networks are written here in plain torch from their description. Medians of REPEATS (5), same threads, one run.
-THREADS=2 REPEATS=5 python decode.py BUILD/bench [unet] [vae]. Needs: torch."""
+The peer's networks are written here in plain torch from their description; diffusers' own where it is installed. Medians of REPEATS (5),
+same threads, one run. THREADS=2 REPEATS=5 TYPES="f32 bf16" python decode.py BUILD/bench [unet] [vae]. Needs: torch."""
+import importlib.util
 import os
 import resource
 import statistics
@@ -144,19 +145,35 @@ class Decoder(nn.Module):
         return self.o(F.silu(self.n(h)))
 
 
-def peer(what, dtype):  # in a process of its own, for its peak memory
+def diffusers_network(what):  # the same sizes under diffusers' own classes
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    if what == "vae":
+        net = AutoencoderKL(down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4, block_out_channels=(128, 256, 512, 512), layers_per_block=2)
+        del net.encoder, net.quant_conv
+        return net, lambda net, args: net.decode(*args)
+    net = UNet2DConditionModel(down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+                               block_out_channels=(80, 160, 320), transformer_layers_per_block=(1, 2, 10), attention_head_dim=(5, 10, 20), cross_attention_dim=416, norm_num_groups=16,
+                               use_linear_projection=True, class_embed_type="projection", projection_class_embeddings_input_dim=1024)
+    return net, lambda net, a: net(a[0], a[1], a[2], class_labels=a[3])
+
+
+def peer(what, dtype, library):  # in a process of its own, for its peak memory
     torch.set_num_threads(threads)
     with torch.inference_mode():
         if what == "unet":
             net, args = UNet(), (torch.randn(2, 4, 48, 48), torch.full((2,), 500), torch.randn(2, 256, 416), torch.randn(2, 1024))
         else:
             net, args = Decoder(), (torch.randn(1, 4, 64, 64),)
+        if library == "diffusers":
+            net, call = diffusers_network(what)
+        else:
+            call = lambda net, args: net(*args)
         net = net.to(dtype).eval()
         args = [a.to(dtype) if a.is_floating_point() else a for a in args]
-        net(*args)
+        call(net, args)
         for _ in range(repeats):
             start = time.perf_counter()
-            net(*args)
+            call(net, args)
             print(time.perf_counter() - start)
         print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
@@ -167,13 +184,15 @@ def result(command):
 
 
 if sys.argv[1] == "--peer":
-    peer(sys.argv[2], torch.bfloat16 if sys.argv[3] == "bf16" else torch.float32)
+    peer(sys.argv[2], torch.bfloat16 if sys.argv[3] == "bf16" else torch.float32, sys.argv[4])
     sys.exit()
 build, wanted = sys.argv[1], sys.argv[2:] or ["unet", "vae"]
-print(f"{'':24}{'ours s':>10}{'MB':>8}{'eager s':>10}{'MB':>8}{'times':>8}")
+libraries = ["eager"] + (["diffusers"] if importlib.util.find_spec("diffusers") else [])
+types = os.environ.get("TYPES", "f32 bf16").split()
+print(f"{'':24}{'ours s':>10}{'MB':>8}" + "".join(f"{name + ' s':>12}{'MB':>8}{'times':>8}" for name in libraries))
 for what in wanted:
-    for dtype in ("f32", "bf16"):
-        theirs = result([sys.executable, __file__, "--peer", what, dtype])
+    for dtype in types:
+        theirs = [result([sys.executable, __file__, "--peer", what, dtype, name]) for name in libraries]
         for rows in ([], ["64"]) if what == "vae" else ([],):
             ours = result([f"{build}/decode_bench", what, dtype, str(threads), str(repeats), *rows])
-            print(f"{what + ' ' + dtype + (' strips' if rows else ''):24}{ours[0]:10.4f}{ours[1]:>8}{theirs[0]:10.4f}{theirs[1]:>8}{theirs[0] / ours[0]:8.2f}", flush=True)
+            print(f"{what + ' ' + dtype + (' strips' if rows else ''):24}{ours[0]:10.4f}{ours[1]:>8}" + "".join(f"{t[0]:12.4f}{t[1]:>8}{t[0] / ours[0]:8.2f}" for t in theirs), flush=True)

@@ -123,11 +123,48 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   [[ "$stderr" == *"3 samples"* ]]
 }
 
+@test "unclip: --select keeps, of every sample's draws, the one whose own tokens come closest to the sample's" {
+  M=$(golden unclip_end2end)
+  echo '{"clip_squeeze": false, "open_clip": {"embed_dim": 16, "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 48, "layers": 1, "head_width": 16, "mlp_ratio": 2}, "text_cfg": {"context_length": 24, "width": 16, "heads": 2, "layers": 1}}}' > tower.json
+  me2-preprocess simulate scenes --scenes-only 8 --side 32 -q
+  me2-embed encoder scenes/stimuli.zarr tower --config tower.json --steps 2 --batch-size 4 --threads 1 -q
+  me2-embed images scenes/stimuli.zarr tokens.zarr --model tower -q
+  options=(--model "$M" --size 32 --steps 2 --draws 4 --float)
+  decode unclip tokens.zarr all.zarr "${options[@]}"
+  decode unclip tokens.zarr kept.zarr "${options[@]}" --select --encoder tower
+  # The second way: every picture through me2-embed images, and the cosines written out here.
+  me2-embed images all.zarr seen.zarr --model tower -q
+  run -0 me2-test-golden draws seen.zarr tokens.zarr kept.zarr all.zarr
+  assert_equal "${#lines[@]}" 8
+}
+
+@test "unclip: draws that are not finite name the sample" {
+  unclip_case
+  stage "$M/io.safetensors" bad.zarr --plain --nan --arrays z=in.z,noise=in.noise,offset=in.offset,uc_crossattn=in.uc_crossattn
+  run -65 --separate-stderr decode unclip tokens.zarr out.zarr --model "$M" --noise bad.zarr --steps 2
+  assert_one_line_of_error
+  [[ "$stderr" == *"sample 0 (stimulus 0)"* ]]
+  [ ! -e out.zarr ]
+}
+
 @test "lowlevel: latents give the reference's blurry pictures" {
   M=$(golden sd_vae)
   stage "$M/io.safetensors" low.zarr --arrays lowlevel=in.z_scaled
   decode lowlevel low.zarr out.zarr --model "$M" --float
   assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.blurry_image --tolerance 2e-5
+}
+
+@test "lowlevel: NaN in a latent names the sample, and latents of another width both widths" {
+  M=$(golden sd_vae)
+  stage "$M/io.safetensors" bad.zarr --times 2 --nan --stimulus 8,9,10,11 --arrays lowlevel=in.z_scaled
+  run -65 --separate-stderr decode lowlevel bad.zarr out.zarr --model "$M"
+  assert_one_line_of_error
+  [[ "$stderr" == *"(stimulus "*"not finite"* ]]
+  stage "$M/io.safetensors" wide.zarr --arrays lowlevel=in.image
+  run -65 --separate-stderr decode lowlevel wide.zarr out.zarr --model "$M"
+  assert_one_line_of_error
+  [[ "$stderr" == *"4, height, width"* ]]
+  [ ! -e out.zarr ]
 }
 
 @test "blend: three quarters and one quarter, joined by stimulus" {
@@ -164,6 +201,19 @@ refine_case() {  # tests/golden/sdxl_img2img
   stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "$PROMPT"
   decode refine recon.zarr captions.zarr out.zarr --model "$M" --vocabulary "$V" --noise noise.zarr --float
   assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002
+}
+
+@test "refine: the other samplers run, and differ from Euler; strips of the autoencoder change memory, not pictures" {
+  refine_case
+  stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "$PROMPT"
+  refined() { decode refine recon.zarr captions.zarr "$1" --model "$M" --vocabulary "$V" --size 32 --steps 6 --timepoint 4 "${@:2}"; }
+  refined euler.zarr
+  refined strips.zarr --vae-rows 5
+  assert_same euler.zarr strips.zarr image 1
+  for sampler in euler_ancestral dpmpp_2m heun; do
+    refined $sampler.zarr --sampler $sampler
+    run ! assert_same euler.zarr $sampler.zarr
+  done
 }
 
 @test "refine: a caption longer than 77 tokens is cut, and that is said once" {

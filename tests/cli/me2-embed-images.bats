@@ -37,6 +37,44 @@ close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance
   run -0 me2-test-golden close some-targets.zarr whole.zarr --array clip_tokens --row 0
 }
 
+@test "images: two shards equal the whole, bit for bit, and batches of any size to rounding" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 270 --side 32 --quiet > /dev/null  # units of 256 rows
+  images scenes/stimuli.zarr whole.zarr --model "$case"
+  for shard in 2/2 1/2; do images scenes/stimuli.zarr parts.zarr --model "$case" --shard $shard; done
+  diff -r whole.zarr/clip_tokens parts.zarr/clip_tokens
+  me2-test-golden make "$case/io.safetensors" some.zarr --arrays x=in.image_a_u8 --times 5  # stimuli 0 to 4
+  images scenes/stimuli.zarr one.zarr --model "$case" --only some.zarr --batch-size 1
+  images scenes/stimuli.zarr five.zarr --model "$case" --only some.zarr --batch-size 5
+  run -0 me2-test-golden close five.zarr one.zarr --array clip_tokens --tolerance 1e-5
+}
+
+@test "images: stopped by SIGTERM and resumed, the bytes of an undisturbed run" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 400 --side 32 --quiet > /dev/null
+  images scenes/stimuli.zarr whole.zarr --model "$case"
+  me2-embed images scenes/stimuli.zarr parts.zarr --model "$case" --threads 1 --quiet & pid=$!
+  until [ -n "$(find parts.zarr.partial/clip_tokens/c -type f 2> /dev/null)" ] || ! kill -0 $pid 2> /dev/null; do sleep .02; done
+  kill -TERM $pid 2> /dev/null || true
+  status=0; wait $pid || status=$?
+  if [ $status != 0 ]; then  # 0: all of it was written before the signal came
+    assert_equal $status 75
+    assert [ ! -e parts.zarr ]
+    images scenes/stimuli.zarr parts.zarr --model "$case" --resume
+  fi
+  diff -r whole.zarr/clip_tokens parts.zarr/clip_tokens
+  diff -r whole.zarr/clip_pooled parts.zarr/clip_pooled
+}
+
+@test "images: an array that holds no pictures is refused" {
+  case=$(golden openclip_visual)
+  me2-test-golden make "$case/io.safetensors" odd.zarr --arrays image=out.tokens_a
+  run -65 --separate-stderr me2-embed images odd.zarr out.zarr --model "$case"
+  assert_one_line_of_error
+  assert_regex "$stderr" "3, H, W"
+  assert [ ! -e out.zarr ]
+}
+
 @test "images: without a network there is nothing to do" {
   me2-preprocess simulate scenes --scenes-only 2 --side 32 --quiet > /dev/null
   run -64 me2-embed images scenes/stimuli.zarr out.zarr

@@ -1,5 +1,6 @@
 // me2-test-golden: golden tensors as stores, and stores against golden tensors, for the command-line tests. Reads .safetensors by
 // itself, so that the reader under test is not also the judge.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -169,8 +170,48 @@ void close(const CloseOptions& o, cli::Run& run) {
   if (share < o.share) throw data_error("{}: differs by {}, {} is allowed", array.path(), worst, o.tolerance);
 }
 
+struct DrawsOptions {
+  InputPath seen, tokens, kept, all;
+  std::string array = "clip_tokens";
+  void describe(Describe& d) {
+    d.positional("SEEN", seen, "tokens of every draw's picture, a sample's draws together");
+    d.positional("TOKENS", tokens, "tokens that the samples were decoded from");
+    d.positional("KEPT", kept, "pictures of me2-decode unclip --select");
+    d.positional("ALL", all, "pictures of every draw");
+    d.option("--array", array, "array of tokens");
+  }
+};
+
+// Which draw has the largest cosine to its sample's tokens, in float64; prints it and how far the next is behind, and fails unless KEPT
+// names the same draws and holds their pictures.
+void draws(const DrawsOptions& o, cli::Run& run) {
+  const auto seen = store::Group::open(o.seen.path).array(o.array), tokens = store::Group::open(o.tokens.path).array(o.array);
+  const auto kept = store::Group::open(o.kept.path), all = store::Group::open(o.all.path);
+  const std::vector<float> a = seen.read<float>(), b = tokens.read<float>(), mine = kept.array("image").read<float>(), pictures = all.array("image").read<float>();
+  const auto samples = static_cast<std::size_t>(tokens.shape()[0]), each = b.size() / samples, count = a.size() / each / samples, pixels = mine.size() / samples;
+  const auto named = kept.array("draw").read<std::int32_t>();
+  for (std::size_t i = 0; i < samples; ++i) {
+    std::vector<std::pair<double, std::size_t>> order;
+    for (std::size_t k = 0; k < count; ++k) {
+      double ab = 0, aa = 0, bb = 0;
+      for (std::size_t j = 0; j < each; ++j) {
+        const double x = a[(i * count + k) * each + j], y = b[i * each + j];
+        ab += x * y, aa += x * x, bb += y * y;
+      }
+      order.emplace_back(ab / std::sqrt(aa * bb), k);
+    }
+    std::sort(order.rbegin(), order.rend());
+    run.print(fmt::format("sample {}: draw {}, by {:.6f}\n", i, order[0].second, order[0].first - order[1].first));
+    if (named[i] != static_cast<int>(order[0].second)) throw data_error("sample {}: draw {} was kept", i, named[i]);
+    if (!std::equal(mine.begin() + static_cast<std::ptrdiff_t>(i * pixels), mine.begin() + static_cast<std::ptrdiff_t>((i + 1) * pixels),
+                    pictures.begin() + static_cast<std::ptrdiff_t>((i * count + order[0].second) * pixels)))
+      throw data_error("sample {}: the kept picture is not that of draw {}", i, named[i]);
+  }
+}
+
 }  // namespace
 
 ME2_TOOL("me2-test-golden", "Golden tensors as stores, and stores against golden tensors",
-         {cli::verb("make", "a store from tensors", make), cli::verb("close", "compare an array", close)})
+         {cli::verb("make", "a store from tensors", make), cli::verb("close", "compare an array", close),
+          cli::verb("draws", "which of a sample's draws comes closest to its tokens", draws)})
 }  // namespace me2

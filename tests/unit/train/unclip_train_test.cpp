@@ -173,5 +173,31 @@ TEST(VaeTrain, ReconstructsFlatPicturesBetterThanItStarted) {
   EXPECT_TRUE(scale > 0 && std::isfinite(scale));
 }
 
+TEST(VaeTrain, TheFeatureTermIsTheRelativeErrorOfTheFeatures) {
+  nn::Initialiser init(2);
+  const models::Vae vae(nn::Scope(init), models::VaeConfig::parse(Json{{"ddconfig", {{"ch", 8}, {"ch_mult", {1, 2}}, {"num_res_blocks", 1}, {"norm_groups", 4}}}}));
+  const at::Tensor x = at::rand({2, 3, 8, 8}) * 2 - 1, noise = at::zeros({2, 4, 4, 4});
+  VaeTrainOptions options;
+  const double plain = vae_loss(vae, x, noise, options).item<double>();
+  options.feature_weight = 3;
+  options.features = [](const at::Tensor& pictures) { return pictures.flatten(1) * 5; };  // the pictures themselves
+  const at::Tensor loss = vae_loss(vae, x, noise, options);
+  const at::Tensor y = vae.decode(vae.encode(x).mode());
+  const double relative = (y - x).square().sum().item<double>() / (x + 1).square().sum().item<double>();  // of pictures in [0, 1]
+  EXPECT_NEAR(loss.item<double>() - plain, 3 * relative, 1e-4);
+  loss.backward();
+  EXPECT_GT(init.made().back().tensor.grad().abs().sum().item<double>(), 0);
+}
+
+TEST(VaeTrain, TowerFeaturesAreUnitTokensAndTheUnitPooledVector) {
+  nn::Initialiser init(4);
+  const Json config{{"open_clip", {{"embed_dim", 6}, {"vision_cfg", {{"image_size", 16}, {"patch_size", 8}, {"width", 8}, {"layers", 1}, {"head_width", 4}}}}}};
+  const auto tower = std::make_shared<models::OpenClipVision>(nn::Scope(init), models::OpenClipVisionConfig::from_json(config));
+  const at::Tensor f = tower_features(tower, false)(at::rand({3, 3, 16, 16})).detach();
+  ASSERT_EQ(f.sizes(), (std::vector<std::int64_t>{3, 4 * 8 + 6}));
+  EXPECT_NEAR(f.slice(1, 0, 32).square().sum().item<double>(), 3, 1e-4);  // a sample's tokens weigh 1 on average, and so does its pooled vector
+  EXPECT_NEAR(f.slice(1, 32).square().sum().item<double>(), 3, 1e-4);
+}
+
 }  // namespace
 }  // namespace me2::train
