@@ -7,12 +7,15 @@ TINY_ENCODER_STEPS ?= 3000
 TINY_SCORER_STEPS ?= 5000
 TINY_VAE_STEPS ?= 3000
 TINY_VAE_WHOLE_STEPS ?= 3500
+TINY_VAE_FEATURES_STEPS ?= 900
 TINY_UNET_STEPS ?= 6000
 TINY_REFINER_STEPS ?= 5000
 TINY_GIT_EPOCHS ?= 6
+TINY_CONVERTER_EPOCHS ?= 8
+TINY_CAPTIONER_EPOCHS ?= 3
 TINY_SEED ?= 7
 tiny_config := pipelines/tiny
-tiny_parts := encoder vae unet git scorer refiner
+tiny_parts := encoder vae unet git captioner/converter captioner/git scorer refiner
 tiny_scenes := $(TINY_OUT)/scenes/stimuli.zarr
 tiny_denoise := --lr 1.5e-3 --warmup 100 --cosine --average 0.999 --condition-drop 0.1 --offset-noise 0 --noise-levels lognormal --batch-size 32 --seed $(TINY_SEED) --stored f2
 tiny_vae := --part vae --cosine --stored f2
@@ -46,10 +49,16 @@ $(TINY_OUT)/vae-whole/model.safetensors: $(TINY_OUT)/vae-squares/model.safetenso
 	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) $(tiny_vae) --model $(TINY_OUT)/vae-squares --steps $(TINY_VAE_WHOLE_STEPS) --lr 1.5e-3 --warmup 100 \
 	  --average 0.995 --batch-size 8 --seed $(TINY_SEED)
 
-$(TINY_OUT)/vae/model.safetensors: $(TINY_OUT)/vae-whole/model.safetensors
+$(TINY_OUT)/vae-decoder/model.safetensors: $(TINY_OUT)/vae-whole/model.safetensors
 	@echo "tiny: the autoencoder's decoder"
 	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) $(tiny_vae) --model $(TINY_OUT)/vae-whole --freeze-encoder --steps $(TINY_VAE_STEPS) --lr 1e-3 --warmup 100 \
 	  --average 0.995 --batch-size 8 --seed $(shell expr $(TINY_SEED) + 1)
+
+# What pixels alone leave out, by the eyes of the image tower (not of the scoring one).
+$(TINY_OUT)/vae/model.safetensors: $(TINY_OUT)/vae-decoder/model.safetensors $(TINY_OUT)/encoder/model.safetensors
+	@echo "tiny: the autoencoder's decoder, as the image tower sees its pictures"
+	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) $(tiny_vae) --model $(TINY_OUT)/vae-decoder --freeze-encoder --features $(TINY_OUT)/encoder --feature-weight 1 \
+	  --steps $(TINY_VAE_FEATURES_STEPS) --lr 3e-4 --warmup 30 --average 0.99 --batch-size 8 --seed $(shell expr $(TINY_SEED) + 2)
 
 $(TINY_OUT)/targets.zarr/zarr.json: $(TINY_OUT)/encoder/model.safetensors
 	@echo "tiny: tokens of every scene"
@@ -58,6 +67,25 @@ $(TINY_OUT)/targets.zarr/zarr.json: $(TINY_OUT)/encoder/model.safetensors
 $(TINY_OUT)/git/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json
 	@echo "tiny: the captioner"
 	pipelines/step.sh $(@D) $(BIN)/me2-caption train $(TINY_OUT)/targets.zarr $(tiny_scenes) $(@D) --part git --epochs $(TINY_GIT_EPOCHS) --batch-size 64 --learning-rate 2e-3 --seed $(TINY_SEED) --stored f2
+
+# The captioner as it is published: GIT reads the tokens of another tower (CLIP's ViT-L there), and a converter makes those from the encoder's.
+$(TINY_OUT)/caption-tower/model.safetensors: $(tiny_scenes)/zarr.json $(tiny_config)/caption_tower.json
+	@echo "tiny: the tower whose tokens the captioner reads"
+	pipelines/step.sh $(@D) $(BIN)/me2-embed encoder $(tiny_scenes) $(@D) --config $(tiny_config)/caption_tower.json --steps $(TINY_ENCODER_STEPS) --seed 1$(TINY_SEED)
+
+$(TINY_OUT)/caption-targets.zarr/zarr.json: $(TINY_OUT)/caption-tower/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(tiny_scenes) $(@D) --model $(TINY_OUT)/caption-tower
+
+$(TINY_OUT)/captioner/converter/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json $(TINY_OUT)/caption-targets.zarr/zarr.json
+	@echo "tiny: the converter between the towers' tokens"
+	@mkdir -p $(TINY_OUT)/captioner
+	pipelines/step.sh $(@D) $(BIN)/me2-caption train $(TINY_OUT)/targets.zarr $(TINY_OUT)/caption-targets.zarr $(@D) --part converter --epochs $(TINY_CONVERTER_EPOCHS) --batch-size 64 --learning-rate 5e-3 \
+	  --seed $(TINY_SEED) --stored f2
+
+$(TINY_OUT)/captioner/git/model.safetensors: $(TINY_OUT)/caption-targets.zarr/zarr.json
+	@echo "tiny: the captioner on that tower's tokens"
+	@mkdir -p $(TINY_OUT)/captioner
+	pipelines/step.sh $(@D) $(BIN)/me2-caption train $(TINY_OUT)/caption-targets.zarr $(tiny_scenes) $(@D) --part git --epochs $(TINY_CAPTIONER_EPOCHS) --batch-size 64 --learning-rate 2e-3 --seed $(TINY_SEED) --stored f2
 
 $(TINY_OUT)/unet/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/unet.json
 	@echo "tiny: the unCLIP U-Net"

@@ -93,13 +93,15 @@ table = {t: i for i, t in enumerate(base + [s + "</w>" for s in base] + ["".join
 bpe = Tokenizer(models.BPE(table, merges, end_of_word_suffix="</w>"))
 pattern = regex.compile(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", regex.IGNORECASE)
 start, end = len(table), len(table) + 1
+# The sign of a byte that starts a character of UTF-8, and one of a byte that continues it.
+could_be_mojibake = regex.compile("[\u00c2-\u00f4][\u0080-\u00bf" + "".join(bytes([b]).decode("cp1252", "ignore") for b in range(0x80, 0xA0)) + "]")
 all_texts, texts = texts, []
 for t in all_texts:
     # Characters newer than Unicode 14 are letters or not by the age of each side's tables.
     t = "".join(c for c in t if unicodedata.category(c) != "Cn")
-    if ftfy.fix_text(t, fix_encoding=False) == ftfy.fix_text(t):
+    if ftfy.fix_text(t, fix_encoding=False) == ftfy.fix_text(t) and not could_be_mojibake.search(t):
         texts.append(t)
-print(f"CLIP: {len(all_texts) - len(texts)} strings left out (ftfy sees mojibake in them)")
+print(f"CLIP: {len(all_texts) - len(texts)} strings left out (ftfy sees mojibake in them, or weighs whether there is any)")
 want = []
 for t in texts:
     clean = regex.sub(r"\s+", " ", ftfy.fix_text(t)).strip().lower()
