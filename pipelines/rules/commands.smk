@@ -5,6 +5,10 @@ def simulate_command(inputs):
     return f"me2-preprocess simulate OUTPUT {config['simulate']} --seed {SEED}"
 
 
+def subject_command(name):
+    return config["subject_stores"][name]
+
+
 def targets_command(inputs):
     further = "".join(f" --{name} {MODELS[name]}" for name in ("vae_lowlevel", "convnext") if MODELS.get(name)).replace("--vae_lowlevel", "--vae")
     return f"me2-embed images {stimuli()} OUTPUT --model {MODELS.get('encoder')}{further} {options('targets')}"
@@ -55,3 +59,15 @@ def refine_command(inputs):
 def blend_command(inputs):
     upper = "refined" if asked("refine") else "recon"
     return f"me2-decode blend {OUT}/{upper}.zarr {OUT}/lowlevel.zarr OUTPUT {options('blend')}"
+
+
+def score_command(inputs):
+    return f"me2-eval score {recon()} --truth {truth()} {options('score')}"
+
+
+def retrieval_command(inputs):
+    return f"me2-eval retrieval {OUT}/tokens.zarr --truth {targets()} --truth-array clip_tokens {options('retrieval')}"
+
+
+def captions_command(inputs):
+    return f"me2-eval score --captions {OUT}/caption.zarr --references {stimuli()} {options('captions')}"

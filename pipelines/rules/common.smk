@@ -4,7 +4,7 @@ import shlex
 import sys
 
 sys.path.insert(0, workflow.basedir)
-from estimates import dry_run, memory_mb, runtime_minutes
+from estimates import NOWHERE, dry_run, memory_mb, runtime_minutes
 
 OUT = config.get("out", "out/run").rstrip("/")
 SUBJECT = config.get("subject", "subj01")
@@ -100,6 +100,13 @@ def pretrained_model():
     return [f"{OUT}/pretrained"] if config.get("pretrain_subjects") else []
 
 
+def weights(*names):
+    """The files of the models that are there. Of a folder the weights: a folder's own time does not tell of what is in it."""
+    given = [MODELS[name] for name in names if MODELS.get(name)]
+    inside = [os.path.join(path, "model.safetensors") for path in given]
+    return [file if os.path.exists(file) else path for file, path in zip(inside, given)]
+
+
 def targets():
     return INPUTS.get("targets") or f"{OUT}/targets.zarr"
 
@@ -117,23 +124,28 @@ def shards(stage):
     return int(SHARDS.get(stage, 1))
 
 
-def plan(command, inputs):
-    there = tuple(os.path.exists(str(f)) for f in inputs)
-    return dry_run(command.replace("OUTPUT", f"{OUT}/.planned"), BIN, there) if all(there) else {}
-
-
-def resource(stage, name, fallback):
+def resource(stage, name, fallback=None):
     return ((config.get("resources") or {}).get(stage) or {}).get(name, fallback)
-
-
-def megabytes(stage, command, inputs, attempt):
-    """What the dry run says is held, and room for the libraries; the configuration's where it says nothing or less. More by attempt."""
-    return memory_mb(plan(command, inputs), resource(stage, "mem_mb", None), attempt)
-
-
-def minutes(stage, command, inputs, attempt):
-    return runtime_minutes(plan(command, inputs), resource(stage, "runtime", 60), attempt)
 
 
 def cores(stage):
     return resource(stage, "threads", config.get("threads", 1))
+
+
+def plan(stage, command, inputs):
+    """{} as long as inputs are missing: Snakemake asks again before the job runs."""
+    if not all(os.path.exists(str(f)) for f in inputs):
+        return {}
+    part = f" --shard 1/{shards(stage)}" if shards(stage) > 1 else ""
+    return dry_run(f"{command.replace('OUTPUT', NOWHERE)} --threads {cores(stage)}{part}", BIN)
+
+
+def megabytes(stage, command, inputs, attempt):
+    """What the dry run says is held, with some room; the configuration's number where it has one. More by attempt."""
+    configured = resource(stage, "mem_mb")
+    return memory_mb({} if configured else plan(stage, command, inputs), configured, attempt)
+
+
+def minutes(stage, command, inputs, attempt):
+    configured = resource(stage, "runtime")
+    return runtime_minutes({} if configured else plan(stage, command, inputs), configured, attempt)

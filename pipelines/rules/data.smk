@@ -32,15 +32,15 @@ if config.get("subject_stores"):
             subject="|".join(config["subject_stores"]),
         params:
             step=STEP,
-            command=lambda wildcards: config["subject_stores"][wildcards.subject].replace("OUTPUT", f"{OUT}/{wildcards.subject}.zarr"),
+            command=lambda wildcards: subject_command(wildcards.subject).replace("OUTPUT", f"{OUT}/{wildcards.subject}.zarr"),
         log:
             f"{OUT}/logs/{{subject}}.log",
         conda:
             "../envs/me2.yaml"
         threads: cores("preprocess")
         resources:
-            mem_mb=resource("preprocess", "mem_mb", 16000),
-            runtime=resource("preprocess", "runtime", 120),
+            mem_mb=lambda wildcards, input, attempt: megabytes("preprocess", subject_command(wildcards.subject), input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("preprocess", subject_command(wildcards.subject), input, attempt),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -61,8 +61,8 @@ if config.get("stimulus_store"):
             "../envs/me2.yaml"
         threads: cores("preprocess")
         resources:
-            mem_mb=resource("preprocess", "mem_mb", 16000),
-            runtime=resource("preprocess", "runtime", 120),
+            mem_mb=lambda wildcards, input, attempt: megabytes("preprocess", config["stimulus_store"], input, attempt),
+            runtime=lambda wildcards, input, attempt: minutes("preprocess", config["stimulus_store"], input, attempt),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -72,7 +72,7 @@ if not INPUTS.get("targets") and MODELS.get("encoder"):
     rule targets:
         input:
             stimuli=simulated(),
-            model=MODELS["encoder"],
+            model=weights("encoder", "vae_lowlevel", "convnext"),
         output:
             store=directory(f"{OUT}/targets.zarr"),
         params:

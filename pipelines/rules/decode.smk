@@ -7,7 +7,7 @@ if shards("decode") > 1:
     rule decode_begin:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+            models=weights("unclip", "vae"),
         output:
             begun=temp(f"{OUT}/recon.shards/plan.json"),
         params:
@@ -29,7 +29,7 @@ if shards("decode") > 1:
     rule decode_shard:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+            models=weights("unclip", "vae"),
             begun=f"{OUT}/recon.shards/plan.json",
         output:
             done=temp(touch(f"{OUT}/recon.shards/{{shard}}.done")),
@@ -68,7 +68,7 @@ else:
     rule decode:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("unclip", "vae") if MODELS.get(m)],
+            models=weights("unclip", "vae"),
         output:
             store=directory(f"{OUT}/recon.zarr"),
         params:
@@ -91,7 +91,7 @@ if shards("caption") > 1:
     rule caption_begin:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+            models=weights("caption", "converter", "git"),
         output:
             begun=temp(f"{OUT}/caption.shards/plan.json"),
         params:
@@ -113,7 +113,7 @@ if shards("caption") > 1:
     rule caption_shard:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+            models=weights("caption", "converter", "git"),
             begun=f"{OUT}/caption.shards/plan.json",
         output:
             done=temp(touch(f"{OUT}/caption.shards/{{shard}}.done")),
@@ -152,7 +152,7 @@ else:
     rule caption:
         input:
             tokens=f"{OUT}/prior.zarr",
-            models=[MODELS[m] for m in ("caption", "converter", "git") if MODELS.get(m)],
+            models=weights("caption", "converter", "git"),
         output:
             store=directory(f"{OUT}/caption.zarr"),
         params:
@@ -175,7 +175,7 @@ if MODELS.get("vae_lowlevel"):
     rule lowlevel:
         input:
             tokens=f"{OUT}/tokens.zarr",
-            model=MODELS["vae_lowlevel"],
+            model=weights("vae_lowlevel"),
         output:
             store=directory(f"{OUT}/lowlevel.zarr"),
         params:
@@ -199,7 +199,7 @@ if MODELS.get("sdxl"):
         input:
             recon=f"{OUT}/recon.zarr",
             caption=f"{OUT}/caption.zarr",
-            model=MODELS["sdxl"],
+            model=weights("sdxl"),
         output:
             store=directory(f"{OUT}/refined.zarr"),
         params:

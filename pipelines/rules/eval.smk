@@ -8,19 +8,17 @@ rule score:
         images=f"{OUT}/per-image.csv",
         text=f"{OUT}/scores.txt",
     params:
-        truth=lambda wildcards: truth(),
-        options=options("score"),
+        command=score_command(None),
     log:
         f"{OUT}/logs/score.log",
     conda:
         "../envs/me2.yaml"
     threads: cores("score")
     resources:
-        mem_mb=resource("score", "mem_mb", 4000),
-        runtime=resource("score", "runtime", 60),
+        mem_mb=lambda wildcards, input, attempt: megabytes("score", score_command(input), input, attempt),
+        runtime=lambda wildcards, input, attempt: minutes("score", score_command(input), input, attempt),
     shell:
-        "me2-eval score {input.recon} --truth {params.truth} {params.options} --out {output.scores} --per-image {output.images}"
-        " --overwrite --threads {threads} > {output.text} 2> {log}"
+        "{params.command} --out {output.scores} --per-image {output.images} --overwrite --threads {threads} > {output.text} 2> {log}"
 
 
 rule retrieval:
@@ -31,18 +29,17 @@ rule retrieval:
         scores=f"{OUT}/retrieval.json",
         text=f"{OUT}/retrieval.txt",
     params:
-        options=options("retrieval"),
+        command=retrieval_command(None),
     log:
         f"{OUT}/logs/retrieval.log",
     conda:
         "../envs/me2.yaml"
     threads: cores("retrieval")
     resources:
-        mem_mb=resource("retrieval", "mem_mb", 4000),
-        runtime=resource("retrieval", "runtime", 60),
+        mem_mb=lambda wildcards, input, attempt: megabytes("retrieval", retrieval_command(input), input, attempt),
+        runtime=lambda wildcards, input, attempt: minutes("retrieval", retrieval_command(input), input, attempt),
     shell:
-        "me2-eval retrieval {input.brain} --truth {input.targets} --truth-array clip_tokens {params.options} --out {output.scores}"
-        " --overwrite --threads {threads} > {output.text} 2> {log}"
+        "{params.command} --out {output.scores} --overwrite --threads {threads} > {output.text} 2> {log}"
 
 
 rule captions:
@@ -53,19 +50,17 @@ rule captions:
         scores=f"{OUT}/captions.json",
         text=f"{OUT}/captions.txt",
     params:
-        references=lambda wildcards: stimuli(),
-        options=options("captions"),
+        command=captions_command(None),
     log:
         f"{OUT}/logs/captions.log",
     conda:
         "../envs/me2.yaml"
     threads: cores("captions")
     resources:
-        mem_mb=resource("captions", "mem_mb", 4000),
-        runtime=resource("captions", "runtime", 60),
+        mem_mb=lambda wildcards, input, attempt: megabytes("captions", captions_command(input), input, attempt),
+        runtime=lambda wildcards, input, attempt: minutes("captions", captions_command(input), input, attempt),
     shell:
-        "me2-eval score --captions {input.caption} --references {params.references} {params.options} --out {output.scores}"
-        " --overwrite --threads {threads} > {output.text} 2> {log}"
+        "{params.command} --out {output.scores} --overwrite --threads {threads} > {output.text} 2> {log}"
 
 
 rule report:

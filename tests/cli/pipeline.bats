@@ -1,36 +1,61 @@
 # bats file_tags=tool:all
-# The whole chain through all seven tools by the front door's own rules, at the smallest sizes that run: models trained for a few
-# steps, two subjects with a handful of trials. What is tested is the plumbing, not the quality.
-setup() { load ../support/load; setup_case; }
-
-demo() {
-  make -C "$ROOT" -f Makefile.pipeline demo -o build BUILD="$BUILD" TINY="$PWD/tiny" TINY_OUT="$PWD/tiny" DEMO="$PWD/demo" TINY_SCENES=80 TINY_ENCODER_STEPS=2 \
-    TINY_VAE_STEPS=2 TINY_VAE_WHOLE_STEPS=2 TINY_VAE_FEATURES_STEPS=2 TINY_CONVERTER_EPOCHS=1 TINY_CAPTIONER_EPOCHS=1 TINY_SCORER_STEPS=2 TINY_REFINER_STEPS=2 TINY_UNET_STEPS=2 TINY_GIT_EPOCHS=1 DEMO_SUBJECTS=2 DEMO_SESSIONS=1 DEMO_TRIALS=96 DEMO_TEST=10 DEMO_HIDDEN=32 DEMO_PRETRAIN_EPOCHS=1 \
-    DEMO_FINETUNE_EPOCHS=1 2>&1
+# The whole chain through all seven tools by the front door's own rules, at the smallest sizes that run. What is tested is the plumbing,
+# not the quality. The demo is made once; each case has a copy.
+setup_file() {
+  load ../support/load
+  load ../support/small_demo
+  cd "$BATS_FILE_TMPDIR" || return 1
+  small_demo > log || { tail log >&2; return 1; }
 }
-
-digests() { for s in latent tokens prior recon caption; do me2-preprocess show demo/$s.zarr --digest | grep '^sha256'; done; sha256sum demo/finetuned/model.safetensors; }
+setup() { load ../support/load; load ../support/small_demo; setup_case; }
+made_demo() { cp -a "$BATS_FILE_TMPDIR"/{demo,tiny} .; }
 
 @test "demo: betas to report through all seven tools, and a second call does nothing" {
-  run -0 demo
+  made_demo
+  run cat "$BATS_FILE_TMPDIR/log"
   assert_output --partial "demo 9/9"
   assert_line --regexp '^score +one_session +refined +scratch +sessions +ridge +true'
   assert_line --regexp '^image_retrieval +[01]\.[0-9]{3} \(.*\) +- +[01]\.[0-9]{3} '  # none for refined pictures, one for scratch
   assert_line --regexp '^pixcorr( +-?[01]\.[0-9]{3} \([^)]*\)){6}'
   assert [ -s demo/report.html ]
-  for store in latent tokens prior recon caption; do run -0 me2-preprocess show demo/$store.zarr; done
-  run -0 demo
+  for store in latent tokens prior recon caption refined; do run -0 me2-preprocess show demo/$store.zarr; done
+  run -0 small_demo
   refute_output --partial "demo 1/9"
   refute_output --partial "demo 9/9"
 
   # What is lost is made again, with what hangs on it and nothing else, to the same content.
-  first=$(digests)
+  first=$(demo_digests demo)
   rm -rf demo/finetuned demo/prior.zarr
-  run -0 demo
+  run -0 small_demo
   refute_output --partial "demo 3/9"
   assert_output --partial "demo 4/9"
   assert_output --partial "demo 9/9"
-  assert_equal "$(digests)" "$first"
+  assert_equal "$(demo_digests demo)" "$first"
+}
+
+# What Make would do once FILE has changed: outputs of stages and of me2-eval, below demo/.
+redone_after() { touch "$1"; small_make demo -n | grep -oE "(step.sh|--out|me2-eval report) $PWD/demo/[^ ]+" | sed "s:.* $PWD/demo/::" | sort -u | tr '\n' ' '; }
+assert_redone() {  # FILE REDONE... -- NOT...
+  local done_again wanted=yes item file=$1
+  shift
+  done_again=" $(redone_after "$file")"
+  for item in "$@"; do
+    case $item in
+      --) wanted= ;;
+      *) if [ -n "$wanted" ]; then [[ $done_again == *" $item "* ]] || fail "$file: $item is not made again, only$done_again"
+         else [[ $done_again != *" $item "* ]] || fail "$file: $item is made again:$done_again"; fi ;;
+    esac
+  done
+}
+@test "demo: a changed input redoes what depends on it and nothing else" {
+  made_demo
+  assert_redone tiny/scorer/model.safetensors scores.json report.html -- recon.zarr caption.zarr refined.zarr latent.zarr
+  assert_redone tiny/refiner/model.safetensors refined.zarr report.html -- recon.zarr caption.zarr prior.zarr
+  assert_redone demo/caption.zarr/zarr.json refined.zarr captions.json report.html -- recon.zarr prior.zarr
+  assert_redone tiny/git/model.safetensors caption.zarr refined.zarr captions.json -- prior.zarr latent.zarr
+  assert_redone demo/finetuned/model.safetensors latent.zarr tokens.zarr prior.zarr retrieval.json report.html -- pretrained targets.zarr
+  assert_redone tiny/vae/model.safetensors recon.zarr refined.zarr scores.json
+  assert_redone tiny/encoder/model.safetensors targets.zarr pretrained finetuned latent.zarr report.html -- simulated
 }
 
 @test "demo: weights that are missing are named, all of them, before any work" {
@@ -39,4 +64,84 @@ digests() { for s in latent tokens prior recon caption; do me2-preprocess show d
   for part in unet vae scorer refiner; do assert_output --partial "$PWD/few/$part/model.safetensors"; done
   refute_output --partial "few/encoder"
   assert [ ! -e demo ]
+}
+
+# The stage is at work when its unfinished output is there; what is killed is Make and everything it started.
+kill_while_made() {  # OUTPUT
+  local job
+  set -m
+  small_demo > log 2>&1 3>&- &
+  job=$!
+  set +m
+  until [ -e "demo/$1.partial" ]; do kill -0 $job || fail "$(tail log)"; sleep 0.02; done
+  kill -9 -- -$job 2> /dev/null || true
+  wait $job || true
+}
+@test "demo: killed in two of its stages it goes on, to the same content" {
+  made_demo
+  rm -rf demo/finetuned
+  kill_while_made finetuned
+  run -0 small_make "$PWD/demo/tokens.zarr/zarr.json"
+  kill_while_made prior.zarr
+  run -0 small_demo
+  refute_output --partial "demo 5/9"
+  assert_equal "$(demo_digests demo)" "$(demo_digests "$BATS_FILE_TMPDIR/demo")"
+}
+
+@test "two pipelines in one folder: the second says so" {
+  # A first pipeline that waits for a word from us while it makes the store.
+  mkfifo go
+  "$ROOT/pipelines/step.sh" stage.zarr bash -c 'touch begun; read -r _ < go' 3>&- &
+  until [ -e begun ]; do sleep 0.05; done
+  run -75 "$ROOT/pipelines/step.sh" stage.zarr true
+  assert_output --partial "another pipeline is making it in this folder"
+  echo > go
+  wait
+  run -0 "$ROOT/pipelines/step.sh" stage.zarr true
+}
+
+@test "step.sh: goes on, begins anew when the options are others, replaces what is out of date, passes other failures on" {
+  mkdir out.partial
+  run -0 "$ROOT/pipelines/step.sh" out echo
+  assert_output -- "--resume"
+  run -0 "$ROOT/pipelines/step.sh" out bash -c '[ "$1" != --resume ] || exit 73; ls -d out.partial 2> /dev/null || echo anew' bash
+  assert_output anew
+  mkdir -p out.partial
+  run -74 "$ROOT/pipelines/step.sh" out bash -c 'exit 74'
+  assert [ -d out.partial ]
+  rm -r out.partial
+  mkdir out
+  run -0 "$ROOT/pipelines/step.sh" out echo
+  assert_output -- "--overwrite"
+}
+
+@test "table.sh: one column a way, one row a score, each with its interval" {
+  mkdir -p d/scratch
+  printf 'score,value,low,high,n,split\npixcorr,0.5,0.41,0.59,10,\npixcorr,0.9,0.8,1,5,easy\nssim,0.25,,,10,\n' > d/scores.csv
+  printf 'score,value,low,high,n,split\npixcorr,0.125,0.1,0.2,10,\n' > d/scratch/scores.csv
+  printf 'score,value,low,high,n,split\ncider,1.5,1,2,10,\n' > d/captions.csv
+  run -0 "$ROOT/pipelines/table.sh" d scratch
+  assert_equal "$(sed 's/ *$//' <<< "$output")" "score                one_session         scratch
+pixcorr              0.500 (0.41-0.59)   0.125 (0.10-0.20)
+ssim                 0.250               -
+cider                1.500 (1.00-2.00)   -"
+}
+
+@test "estimates.py: memory and minutes from a tool's plan, the configuration's where it says so, more by attempt" {
+  printf '#!/bin/sh\necho "{\\"memory_bytes\\": 1000000000, \\"seconds\\": 600, \\"said\\": \\"$*\\"}"\n' > me2-fake
+  printf '#!/bin/sh\necho "me2-bad: error: no such file" >&2; exit 66\n' > me2-bad
+  chmod +x me2-fake me2-bad
+  run -0 --separate-stderr python3 -B -c "
+import sys; sys.path.insert(0, '$ROOT/pipelines')
+from estimates import *
+plan = dry_run('me2-fake verb \"two words\" OUT', '$PWD')
+print(plan['said'])
+print(memory_mb(plan, None, 1), memory_mb(plan, None, 3), memory_mb(plan, 500, 1), memory_mb({}, None, 1))
+print(runtime_minutes(plan, None, 1), runtime_minutes(plan, None, 2), runtime_minutes(plan, 7, 1), runtime_minutes({}, None, 1))
+print(dry_run('me2-bad verb', '$PWD'))"
+  assert_output "verb two words OUT --dry-run --json -q
+1400 2800 500 2000
+35 70 7 60
+{}"
+  assert_equal "$stderr" "no estimate of ['me2-bad', 'verb']: me2-bad: error: no such file"
 }

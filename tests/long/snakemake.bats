@@ -1,70 +1,60 @@
 # Pipelines: Make and Snakemake (7.21 of Debian, 9 of PyPI) give the same content; what is killed goes on; faults are named.
-# Snakemake and SLURM are installed where they are missing and can be; ME2_SNAKEMAKE7, ME2_SNAKEMAKE9 name others.
 setup_file() {
   load ../support/load
+  load ../support/small_demo
   cd "$BATS_FILE_TMPDIR" || return 1
-  make_demo > make.log 2>&1 || { tail make.log >&2; return 1; }
-  digests demo > expected
+  small_demo > make.log 2>&1 || { tail make.log >&2; return 1; }
+  demo_digests demo > expected
 }
 setup() {
   load ../support/load
+  load ../support/small_demo
+  load ../support/snakemake
   setup_case
   unset SNAKEMAKE
   ln -s "$BATS_FILE_TMPDIR/tiny" tiny
+  # The options of pipelines/demo.mk at the sizes of small_demo.
   cat > tiny.yaml << 'Y'
 out: demo
 subject: subj01
 sessions: 1
 pretrain_subjects: [subj02]
-stages: [decode, caption, score, retrieval, captions, report]
+stages: [decode, caption, refine, score, retrieval, captions, report]
 shards: {decode: 2}
 simulate: --subjects 2 --sessions 1 --trials-per-session 96 --test-images 10
-models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, caption: tiny/git}
+models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, caption: tiny/git, sdxl: tiny/refiner}
 options:
   train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --evaluate-interval 0
   pretrain: --epochs 1 --batch-size 12
   finetune: --epochs 1 --batch-size 48
   prior: --steps 20 --guidance 1
-  score: --metrics pixcorr,ssim --allow-missing
+  refine: --vae tiny/vae --size 64 --negative "" --guidance 2 --timepoint 8
+  score: --scene-labels demo/simulated/stimuli.zarr --scorer tiny/scorer --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing
   retrieval: --allow-missing
-  captions: --allow-missing
+  captions: --scene-labels demo/simulated/stimuli.zarr --allow-missing
 Y
 }
 
-make_demo() {
-  make -C "$ROOT" -f Makefile.pipeline demo -o build BUILD="$BUILD" TINY="$PWD/tiny" TINY_OUT="$PWD/tiny" DEMO="$PWD/demo" TINY_SCENES=80 TINY_ENCODER_STEPS=2 \
-    TINY_VAE_STEPS=2 TINY_UNET_STEPS=2 TINY_GIT_EPOCHS=1 DEMO_SUBJECTS=2 DEMO_SESSIONS=1 DEMO_TRIALS=96 DEMO_TEST=10 DEMO_HIDDEN=32 DEMO_PRETRAIN_EPOCHS=1 \
-    DEMO_FINETUNE_EPOCHS=1 2>&1
-}
-digests() {
-  for s in targets latent tokens prior recon caption; do me2-preprocess show "$1/$s.zarr" --digest | grep '^ *sha256'; done
-  for m in pretrained finetuned; do sha256sum < "$1/$m/model.safetensors"; done
-}
-root_apt() { [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@" > /dev/null 2>&1; }
-snakemake7() {
-  SNAKEMAKE=${ME2_SNAKEMAKE7:-/usr/bin/snakemake}
-  [ -x "$SNAKEMAKE" ] || root_apt snakemake || skip "Debian's snakemake is not here and cannot be installed"
-}
-snakemake9() {
-  SNAKEMAKE=${ME2_SNAKEMAKE9:-$BUILD/snakemake9/bin/snakemake}
-  [ -x "$SNAKEMAKE" ] || { python3 -m venv "$BUILD/snakemake9" && "$BUILD/snakemake9/bin/pip" install -q snakemake snakemake-executor-plugin-slurm; } > /dev/null 2>&1 ||
-    skip "snakemake 9 is not here and cannot be installed from PyPI"
-}
-snake() { "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile tiny.yaml --config bin="$BUILD/bin" "$@" 2>&1; }
-
 whole_run() {
-  run -0 snake --lint
-  run -0 snake -j 2 -n
+  run -0 snake --configfile tiny.yaml --lint
+  run -0 snake --configfile tiny.yaml -j 2 -n
   assert [ ! -e demo/targets.zarr ]
-  run -0 snake -j 2
-  assert_equal "$(digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  run -0 snake --configfile tiny.yaml -j 2
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
   assert [ -s demo/report.html ]
-  run -0 snake -j 2
+  run -0 snake --configfile tiny.yaml -j 2
   assert_output --partial "Nothing to be done"
+
+  # Other weights make again what they make, and what depends on that.
+  touch tiny/unet/model.safetensors
+  run -0 snake --configfile tiny.yaml -j 2 -n
+  for rule in decode_shard refine score report; do assert_output --regexp "rule $rule:"; done
+  for rule in prior caption captions; do refute_output --regexp "rule $rule:"; done
+  run -0 snake --configfile tiny.yaml -j 2
 
   # A changed option runs again what depends on it, and nothing else.
   sed -i 's/--steps 20/--steps 10/' tiny.yaml
-  run -0 snake -j 2 -n
+  run -0 snake --configfile tiny.yaml -j 2 -n
   for rule in prior decode_shard caption report; do assert_output --regexp "rule $rule:"; done
   for rule in targets pretrain finetune align embed; do refute_output --regexp "rule $rule:"; done
 }
@@ -75,32 +65,64 @@ killed_and_rerun() {
   # 10 s is about the length of a whole run; where the kill falls is not the same twice.
   for n in 1 2 3; do
     set -m
-    snake -j 2 --rerun-incomplete > log 2>&1 &
+    snake --configfile tiny.yaml -j 2 --rerun-incomplete > log 2>&1 &
     job=$!
     set +m
     sleep "$n.$((RANDOM % 10))"
     kill -9 -- "-$job" 2> /dev/null || true
     wait "$job" || true
-    snake --unlock > /dev/null || true
+    snake --configfile tiny.yaml --unlock > /dev/null || true
   done
-  run -0 snake -j 2 --rerun-incomplete
-  assert_equal "$(digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  run -0 snake --configfile tiny.yaml -j 2 --rerun-incomplete
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
 }
 @test "Snakemake 7 killed and run again ends in the same bytes" { snakemake7; killed_and_rerun; }
 @test "Snakemake 9 killed and run again ends in the same bytes" { snakemake9; killed_and_rerun; }
 
-@test "Make killed at ten random moments and run again ends in the same bytes" {
-  for n in 1 2 3 4 5 6 7 8 9 10; do
-    set -m
-    make_demo > log 2>&1 &
-    job=$!
-    set +m
-    sleep "$((RANDOM % 2)).$((RANDOM % 10))"
-    kill -9 -- "-$job" 2> /dev/null || true
-    wait "$job" || true
+@test "each of Make's stages killed at a random moment, then run again, ends in the same bytes" {
+  ln -sfn "$BATS_FILE_TMPDIR/tiny" tiny
+  local landed=0
+  for stage in simulated/stimuli.zarr/zarr.json targets.zarr/zarr.json pretrained/model.safetensors finetuned/model.safetensors latent.zarr/zarr.json tokens.zarr/zarr.json \
+    prior.zarr/zarr.json recon.zarr/zarr.json caption.zarr/zarr.json refined.zarr/zarr.json scores.json retrieval.json report.html; do
+    before=$(find demo -type f -not -path '*.partial*' 2> /dev/null | sort | xargs -r sha256sum)
+    for try in 1 2 3 4; do  # later tries wait less: the kill is to fall while the stage works
+      set -m
+      small_make "$PWD/demo/$stage" > log 2>&1 &
+      job=$!
+      set +m
+      sleep "$(python3 -c "import random; print(random.random() * 2 ** (1 - $try))")"
+      kill -9 -- "-$job" 2> /dev/null || true
+      status=0
+      wait "$job" || status=$?
+      [ $status = 137 ] || continue
+      landed=$((landed + 1))
+      break
+    done
+    # Everything before it is as it was.
+    [ $stage = report.html ] || echo "$before" | sed '/^$/d' > sums
+    [ $stage = report.html ] || sha256sum --quiet -c sums
+    run -0 small_make "$PWD/demo/$stage"
   done
-  run -0 make_demo
-  assert_equal "$(digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  [ $landed -ge 10 ] || fail "only $landed kills fell while a stage was at work"
+  run -0 small_demo
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+}
+
+@test "a failed stage leaves everything before it, and is all that runs when its cause is gone" {
+  ln -sfn "$BATS_FILE_TMPDIR/tiny" good
+  cp -r good/. tiny.own && rm tiny && mv tiny.own tiny
+  cp tiny/unet/model.safetensors whole
+  head -c 5000 whole > tiny/unet/model.safetensors
+  run small_demo
+  assert_failure
+  assert_output --partial "unet/model.safetensors"
+  for store in latent tokens prior; do run -0 me2-preprocess show demo/$store.zarr; done
+  assert [ ! -e demo/recon.zarr ]
+  cp whole tiny/unet/model.safetensors
+  run -0 small_demo
+  refute_output --partial "demo 4/9"
+  assert_output --partial "demo 7/9"
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
 }
 
 @test "missing files are named, all of them, before any work" {
@@ -119,10 +141,13 @@ killed_and_rerun() {
 }
 
 @test "two pipelines in one folder: the second says so" {
-  (exec 9> .stage.zarr.lock && flock -n 9 && sleep 5) &
-  sleep 0.5
+  # A first pipeline that waits for a word from us while it makes the store.
+  mkfifo go
+  "$ROOT/pipelines/step.sh" stage.zarr bash -c 'touch begun; read -r _ < go' &
+  until [ -e begun ]; do sleep 0.05; done
   run -75 "$ROOT/pipelines/step.sh" stage.zarr true
   assert_output --partial "another pipeline is making it in this folder"
+  echo > go
   wait
   run -0 "$ROOT/pipelines/step.sh" stage.zarr true
 }
@@ -133,94 +158,64 @@ killed_and_rerun() {
   ln -s disk/demo demo
   mkdir disk/demo
   head -c 63700K /dev/zero > disk/filler
-  run make_demo
+  run small_demo
   rm disk/filler
   first=$output
-  run make_demo
+  run small_demo
   second=$status
-  sum=$(digests demo) || true
+  sum=$(demo_digests demo) || true
   umount -l disk
   assert_regex "$first" "Error 74"
   assert_equal "$second" 0
   assert_equal "$sum" "$(cat "$BATS_FILE_TMPDIR/expected")"
 }
 
-start_slurm() {
-  command -v slurmctld munged > /dev/null || root_apt slurm-wlm munge || skip "slurm-wlm and munge are not here and cannot be installed"
-  [ "$(id -u)" = 0 ] || skip "starting slurmd takes root"
-  D=$(mktemp -d /tmp/me2-slurm.XXXXXX)
-  chmod 755 "$D"
-  mkdir -p "$D/munge" "$D/state" "$D/spool" "$D/log"
-  chmod 700 "$D/munge"
-  H=$(hostname -s)
-  dd if=/dev/urandom of="$D/munge/key" bs=128 count=1 2> /dev/null
-  chmod 600 "$D/munge/key"
-  chmod 755 "$D/munge"
-  cat > "$D/slurm.conf" << C
-ClusterName=test
-SlurmctldHost=$H(127.0.0.1)
-SlurmUser=root
-SlurmdUser=root
-SlurmctldPort=16817
-SlurmdPort=16818
-AuthType=auth/munge
-AuthInfo=socket=$D/munge/sock
-CredType=cred/munge
-MpiDefault=none
-ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
-ReturnToService=2
-SlurmdParameters=config_overrides
-StateSaveLocation=$D/state
-SlurmdSpoolDir=$D/spool
-SlurmctldPidFile=$D/slurmctld.pid
-SlurmdPidFile=$D/slurmd.pid
-SlurmctldLogFile=$D/log/slurmctld.log
-SlurmdLogFile=$D/log/slurmd.log
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=1,sched_min_interval=100000
-KillWait=5
-MinJobAge=300
-SwitchType=switch/none
-NodeName=$H NodeAddr=127.0.0.1 CPUs=4 RealMemory=16000 State=UNKNOWN
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
-C
-  export SLURM_CONF=$D/slurm.conf
-  munged --key-file="$D/munge/key" --socket="$D/munge/sock" --pid-file="$D/munge/pid" --log-file="$D/munge/log" --seed-file="$D/munge/seed" 3>&-
-  slurmctld -c 3>&- && slurmd 3>&-
-  for _ in $(seq 40); do [ "$(sinfo -h -o %T)" = idle ] && break; sleep 0.5; done
-  # The jobs' steps lose SLURM_CONF (snakemake-executor-plugin-slurm-jobstep clears SLURM_*).
-  mkdir "$D/bin"
-  printf '#!/bin/sh\nSLURM_CONF=%s exec /usr/bin/srun "$@"\n' "$D/slurm.conf" > "$D/bin/srun"
-  chmod +x "$D/bin/srun"
-  PATH=$D/bin:$PATH
-}
-teardown() {
-  [ -n "${D:-}" ] || return 0
-  scancel -u root 2> /dev/null || true
-  for daemon in slurmd.pid slurmctld.pid munge/pid; do
-    pid=$(cat "$D/$daemon" 2> /dev/null) || continue
-    kill "$pid" 2> /dev/null || true
-    for _ in $(seq 40); do kill -0 "$pid" 2> /dev/null || break; sleep 0.25; done
-  done
-  rm -rf "$D"
+teardown() { stop_slurm; }
+
+# Memory and time asked of the cluster are the dry run's, not the profile's defaults.
+assert_resources_asked() {
+  local job
+  job=$(scontrol -o show job | grep -oE 'mem=[0-9]+M' | sort -u | tr '\n' ' ')
+  refute [ "$job" = "mem=2000M " ]
 }
 @test "SLURM through the profile, Snakemake 7: a real controller and node, the same bytes" {
   snakemake7
   start_slurm
-  run timeout -k 5 400 "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile tiny.yaml --config bin="$BUILD/bin" --profile "$ROOT/pipelines/profiles/slurm" --latency-wait 5
+  run timeout -k 5 3000 "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile tiny.yaml --config bin="$BUILD/bin" --profile "$ROOT/pipelines/profiles/slurm" --latency-wait 5
   assert_success
-  assert_equal "$(digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  assert_resources_asked
 }
 @test "SLURM through the profile, Snakemake 9: a real controller and node, the same bytes" {
   snakemake9
   start_slurm
-  run timeout -k 5 580 "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile tiny.yaml --config bin="$BUILD/bin" --profile "$ROOT/pipelines/profiles/slurm" --latency-wait 5 \
+  run timeout -k 5 3000 "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile tiny.yaml --config bin="$BUILD/bin" --profile "$ROOT/pipelines/profiles/slurm" --latency-wait 5 \
     --slurm-no-account --slurm-status-command squeue --slurm-init-seconds-before-status-checks 1
   assert_success
-  assert_equal "$(digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  assert_equal "$(demo_digests demo)" "$(cat "$BATS_FILE_TMPDIR/expected")"
+  assert_resources_asked
+}
+
+@test "srun starts the processes of a training, which end with the losses of one; a killed task ends the others" {
+  start_slurm
+  me2-test-world make w a:30:1 b:25:2
+  training=(--subjects w/a.zarr --subjects w/b.zarr --hidden 16 --blocks 1 --prior-depth 1 --max-lr 1e-3 --batch-size 20 --no-lowlevel -q)
+  me2-embed train w/targets.zarr one "${training[@]}" --epochs 4
+  srun -n2 me2-embed train w/targets.zarr two "${training[@]}" --epochs 4
+  python3 - << 'P'
+import json
+one, two = (json.load(open(f'{name}/config.json'))['last']['loss'] for name in ('one', 'two'))
+assert abs(one - two) <= 1e-3 * abs(one), (one, two)
+P
+  srun -n2 bash -c 'echo $$ > task.$SLURM_PROCID; exec me2-embed train w/targets.zarr long --subjects w/a.zarr --subjects w/b.zarr --hidden 16 --blocks 1 --prior-depth 1 --max-lr 1e-3 \
+    --batch-size 20 --no-lowlevel -q --epochs 100000 --checkpoint-steps 2' 2> log &
+  job=$!
+  until [ -e long.partial/resume.safetensors ]; do kill -0 $job; sleep 0.05; done
+  kill -9 "$(cat task.1)"
+  SECONDS=0
+  status=0
+  wait $job || status=$?
+  [ $status != 0 ]
+  [ $SECONDS -lt 30 ] || fail "the other task went on for $SECONDS s"
+  assert [ -e long.partial/resume.safetensors ]
 }
