@@ -4,11 +4,11 @@
 #include <functional>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
 #include "nn/row_linear.h"
+#include "weights/parallel.h"
 
 namespace me2::models {
 namespace {
@@ -29,7 +29,7 @@ void each_row(std::int64_t rows, std::int64_t multiplications, at::Device device
     for (std::int64_t i = 0; i < rows; ++i) f(i);
     return;
   }
-  at::parallel_for(0, std::max<std::int64_t>(rows, 2), 1, [&](std::int64_t first, std::int64_t last) {
+  weights::parallel_for(0, std::max<std::int64_t>(rows, 2), 1, [&](std::int64_t first, std::int64_t last) {
     const c10::InferenceMode worker;
     for (std::int64_t i = first; i < std::min(last, rows); ++i) f(i);
   });

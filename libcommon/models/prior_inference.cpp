@@ -4,11 +4,11 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
 #include "nn/lanes.h"
+#include "weights/parallel.h"
 
 namespace me2::models {
 namespace {
@@ -180,7 +180,7 @@ void with_type(at::ScalarType dtype, const F& f) {
 }
 
 void over_rows(std::int64_t rows, const std::function<void(std::int64_t, std::int64_t)>& f) {
-  at::parallel_for(0, rows, 64, f);
+  weights::parallel_for(0, rows, 64, f);
 }
 
 }  // namespace
@@ -305,7 +305,7 @@ at::Tensor PriorInference::operator()(const at::Tensor& images, std::int64_t tim
   } else {
     // A small network leaves the threads to the samples. There are at least two parts, so that a sample is computed inside a
     // parallel region, on one thread, whatever the batch: the same kernels, the same bytes.
-    at::parallel_for(0, std::max<std::int64_t>(batch, 2), 1, [&](std::int64_t first, std::int64_t last) {
+    weights::parallel_for(0, std::max<std::int64_t>(batch, 2), 1, [&](std::int64_t first, std::int64_t last) {
       const c10::InferenceMode worker;
       for (std::int64_t i = first; i < std::min(last, batch); ++i) sample(i);
     });

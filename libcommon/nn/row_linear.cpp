@@ -1,10 +1,14 @@
 #include "nn/row_linear.h"
 
+#include <algorithm>
+#include <atomic>
+
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <c10/core/GradMode.h>
 
 #include "nn/lanes.h"
+#include "weights/parallel.h"
 
 namespace me2::nn {
 namespace {
@@ -79,7 +83,13 @@ void run(const at::Tensor& x, const at::Tensor& weight, const float* bias, at::T
   const W* ws = weight.const_data_ptr<W>();
   float* ys = y.mutable_data_ptr<float>();
   const std::int64_t rows = x.size(0), in = x.size(1), out = weight.size(0);
-  at::parallel_for(0, out, 256, [&](std::int64_t first, std::int64_t last) { kernel(xs, rows, in, ws, bias, ys, out, first, last); });
+  // Threads take pieces as they come: one that the machine gives less time does not hold up the others. A piece is a whole number of
+  // tiles, and a sum does not depend on the tile it is made in.
+  constexpr std::int64_t kPiece = 512;
+  std::atomic<std::int64_t> next{0};
+  weights::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), (out + kPiece - 1) / kPiece), 1, [&](std::int64_t, std::int64_t) {
+    for (std::int64_t first; (first = next.fetch_add(kPiece)) < out;) kernel(xs, rows, in, ws, bias, ys, out, first, std::min(out, first + kPiece));
+  });
 }
 
 }  // namespace

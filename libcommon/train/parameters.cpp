@@ -1,5 +1,6 @@
 #include "train/parameters.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
@@ -21,7 +22,7 @@ at::Tensor StartSource::param(const std::string& name, const nn::Shape& shape, c
       throw data_error("{}: tensor {} has shape [{}], [{}] expected for this training", dict_.path(), from, fmt::join(found, ", "), fmt::join(shape, ", "));
     tensor = dict_.get(from).to(at::TensorOptions().dtype(at::kFloat).device(device_), false, /*copy=*/true);
     if (!buffer) tensor.set_requires_grad(true);
-    loaded_.push_back(name);
+    loaded_.insert(from);
   } else {
     tensor = fresh_.param(name, shape, init, buffer);
   }
@@ -30,6 +31,24 @@ at::Tensor StartSource::param(const std::string& name, const nn::Shape& shape, c
 }
 
 nn::Shape StartSource::shape(const std::string& name) const { return dict_.shape(rename_(name)); }
+
+void StartSource::finish(const std::vector<std::vector<std::string>>& parts) const {
+  const auto part_of = [&](const std::string& name) {  // parts.size(): of no optional part
+    const auto holds = [&](const auto& prefixes) { return std::any_of(prefixes.begin(), prefixes.end(), [&](const auto& p) { return name.starts_with(p); }); };
+    return static_cast<std::size_t>(std::find_if(parts.begin(), parts.end(), holds) - parts.begin());
+  };
+  const auto is_map = [](const std::string& name) { return name.starts_with("ridge."); };
+  std::vector<bool> stored(parts.size() + 1), built(parts.size() + 1);
+  stored.back() = built.back() = true;
+  for (const auto& name : dict_.names()) stored[part_of(name)] = true;
+  for (const auto& named : made_) built[part_of(named.name)] = true;
+  for (const auto& named : made_)
+    if (!named.buffer && !is_map(named.name) && stored[part_of(named.name)] && !loaded_.contains(named.name))
+      throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), named.name, fmt::join(named.tensor.sizes(), ", "));
+  for (const auto& name : dict_.names())
+    if (!is_map(name) && built[part_of(name)] && !loaded_.contains(name))
+      throw data_error("{}: tensor {} (shape [{}]) is not part of this network", dict_.path(), name, fmt::join(dict_.shape(name), ", "));
+}
 
 at::Tensor TensorSource::param(const std::string& name, const nn::Shape&, const nn::Init&, bool buffer) {
   const auto it = tensors_.find(name);

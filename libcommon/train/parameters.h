@@ -2,6 +2,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,14 +20,17 @@ class StartSource : public nn::ParamSource {
   bool has(const std::string&) const override { return true; }
   nn::Shape shape(const std::string& name) const override;
   bool knows_shapes() const override { return false; }
-  const std::vector<std::string>& loaded() const { return loaded_; }
+  // After the network is built. `parts` are name prefixes that stand or fall together: a checkpoint may lack such a part as a whole, and
+  // hold one that the network is built without. Anything else that is missing or left over is Exit::data, naming the tensor.
+  // Subject maps (ridge.) and buffers may be missing or left over one by one.
+  void finish(const std::vector<std::vector<std::string>>& parts) const;
 
  private:
   weights::StateDict dict_;
   nn::Initialiser fresh_;
   at::Device device_;
   std::function<std::string(const std::string&)> rename_;
-  std::vector<std::string> loaded_;
+  std::set<std::string> loaded_;  // names of the checkpoint that were taken
 };
 
 // Given tensors by name, as they are: builds a network around tensors that are results of other operations.

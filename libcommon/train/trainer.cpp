@@ -164,6 +164,8 @@ void Trainer::build_model() {
     return "";
   });
   model_.emplace(source, config_);
+  if (options_.pretrained)
+    source.finish({{"backbone.clip_proj."}, {"backbone.blin1.", "backbone.bnorm.", "backbone.bupsampler.", "backbone.b_maps_projector."}, {"diffusion_prior."}});
   made_ = source.made();
 }
 

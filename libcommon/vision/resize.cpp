@@ -1,12 +1,12 @@
 #include "vision/resize.h"
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 
 #include <cmath>
 #include <vector>
 
 #include "base/error.h"
+#include "weights/parallel.h"
 
 namespace me2::vision {
 namespace {
@@ -129,7 +129,7 @@ at::Tensor pillow_resize(const at::Tensor& x, std::int64_t height, std::int64_t 
     const at::Tensor out = at::empty({planes, h, width}, at::kByte);
     const auto* src = in.const_data_ptr<std::uint8_t>();
     auto* dst = out.mutable_data_ptr<std::uint8_t>();
-    at::parallel_for(0, planes * h, 64, [&](std::int64_t first, std::int64_t last) {
+    weights::parallel_for(0, planes * h, 64, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t row = first; row < last; ++row)
         for (std::int64_t i = 0; i < width; ++i) {
           std::int32_t sum = 1 << 21;
@@ -145,7 +145,7 @@ at::Tensor pillow_resize(const at::Tensor& x, std::int64_t height, std::int64_t 
     const at::Tensor out = at::empty({planes, height, width}, at::kByte);
     const auto* src = in.const_data_ptr<std::uint8_t>();
     auto* dst = out.mutable_data_ptr<std::uint8_t>();
-    at::parallel_for(0, planes * height, 16, [&](std::int64_t first, std::int64_t last) {
+    weights::parallel_for(0, planes * height, 16, [&](std::int64_t first, std::int64_t last) {
       std::vector<std::int32_t> sum(width);
       for (std::int64_t row = first; row < last; ++row) {
         const auto& tap = taps[row % height];

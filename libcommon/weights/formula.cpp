@@ -3,7 +3,8 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
+
+#include "weights/parallel.h"
 
 namespace me2::weights {
 namespace {
@@ -18,7 +19,7 @@ inline double hash01(std::uint64_t z) {  // uniform in [-1, 1)
 
 template <class Scale>
 void fill(float* out, std::int64_t count, std::uint64_t index, const Scale& scale) {
-  at::parallel_for(0, count, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(0, count, 1 << 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t j = begin; j < end; ++j)
       out[j] = static_cast<float>(scale(hash01((index << 40) + static_cast<std::uint64_t>(j) + 1)));
   });

@@ -32,9 +32,9 @@ def peer(f):
 
 
 def ours(what, dtype, batch):
-    out = subprocess.run([sys.argv[1] + "/brain_bench", what, dtype, str(batch), str(threads), str(repeats)], capture_output=True, text=True, check=True,
-                         env={**os.environ, "OMP_NUM_THREADS": str(threads)}).stdout.split()
-    return statistics.median(map(float, out))
+    run = subprocess.run([sys.argv[1] + "/brain_bench", what, dtype, str(batch), str(threads), str(repeats)], capture_output=True, text=True, check=True,
+                         env={**os.environ, "OMP_NUM_THREADS": str(threads)})
+    return statistics.median(map(float, run.stdout.split())), run.stderr.strip()
 
 
 print(f"{'work (s), ' + str(threads) + ' threads':<44}{'ours':>10}{'peer':>10}{'peer/ours':>11}", flush=True)
@@ -44,7 +44,7 @@ with torch.inference_mode():
             if what == "tiny" and dtype == "bf16":
                 continue
             for batch in batches or ((1, 32) if what == "backbone" else (1, 16)):
-                mine = ours(what, dtype, batch)
+                mine, memory = ours(what, dtype, batch)
                 torch.set_default_dtype(kind)
                 with torch.device("meta"):
                     net = Backbone() if what == "backbone" else Prior() if what == "prior" else Prior(48, 2, 4, 12, 16)
@@ -59,5 +59,5 @@ with torch.inference_mode():
                     brain, x, t = torch.randn(batch, net.n, net.d, dtype=kind), torch.randn(batch, net.n, net.d, dtype=kind), torch.full((batch,), 50)
                     calls = 1 if what == "prior" else 19
                     theirs = peer(lambda: [net(x, t, brain) for _ in range(calls)])
-                print(f"{f'{what} {dtype}, batch {batch}':<44}{mine:>10.4f}{theirs:>10.4f}{theirs / mine:>11.2f}", flush=True)
+                print(f"{f'{what} {dtype}, batch {batch}':<44}{mine:>10.4f}{theirs:>10.4f}{theirs / mine:>11.2f}  {memory}", flush=True)
                 del net

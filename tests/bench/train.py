@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Ridge fit and training step against their peers: same threads, median of several runs, as a table.
 
-    train.py BUILD_DIR [ridge] [step] [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5] [--large]
+    train.py BUILD_DIR [ridge] [step] [cache] [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5] [--large [--batch 24]]
 
 Needs numpy, scikit-learn, himalaya, zarr and torch beside a build of this project. The peers of the ridge fit choose one of the same ten
 penalties by leave-one-out (scikit-learn: RidgeCV; himalaya: KernelRidgeCV with 5 folds, numpy) from arrays in memory; ours is the whole
@@ -10,7 +10,9 @@ penalty, dual form, nothing chosen.
 
 The training step is the reference's: ridge, backbone, 30 x prior + contrastive loss (BiMixCo, then SoftCLIP), AdamW, OneCycle, batch 24, targets
 cached in memory on both sides, float32, with the figures that the reference's loop takes of every step (losses, cosine, both retrievals). Ours is the median of the rates that `me2-embed train` prints for its epochs after the first. Sizes: tiny
-(hidden 64, 16 tokens of 104), and with --large hidden 1024 with 256 tokens of 1664 (needs about 20 GB).
+(hidden 64, 16 tokens of 104), and with --large hidden 1024 with 256 tokens of 1664 (needs about 20 GB; one step of 24 samples is 17 TFLOP).
+
+cache: what it costs to embed a batch's images anew with the tiny encoder, beside the tiny step that reads their tokens.
 """
 import argparse
 import json
@@ -23,9 +25,9 @@ import time
 
 parser = argparse.ArgumentParser()
 parser.add_argument("build")
-parser.add_argument("parts", nargs="*", default=["ridge", "step"])
+parser.add_argument("parts", nargs="*", default=["ridge", "step", "cache"])
 parser.add_argument("--large", action="store_true")
-for name, default in (("threads", 2), ("trials", 750), ("voxels", 15724), ("targets", 4096), ("runs", 5)):
+for name, default in (("threads", 2), ("trials", 750), ("voxels", 15724), ("targets", 4096), ("runs", 5), ("batch", 24)):
     parser.add_argument("--" + name, type=int, default=default)
 args = parser.parse_args()
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -76,14 +78,25 @@ def ridge():
         return xc.T @ torch.cholesky_solve(yc, torch.linalg.cholesky(k))
 
     subprocess.run([args.build + "/bin/me2-align", "--version"], stdout=subprocess.DEVNULL)  # into the page cache
-    rows = [("me2-align fit --single (whole command)", median(lambda: ours("--single"))), ("me2-align fit (float64, whole command)", median(ours)),
+    def in_memory(dtype):
+        said = subprocess.run([args.build + "/bench/ridge_bench", str(n), str(p), str(t), dtype, str(args.threads), str(args.runs)], capture_output=True, text=True, check=True).stdout
+        parts = [tuple(map(float, line.split()[:2])) for line in said.splitlines()]
+        print(f"  ours in memory, {dtype}: Gram matrix and eigenvectors {statistics.median(a for a, _ in parts):.3f} s, the rest {statistics.median(b for _, b in parts):.3f} s")
+        return statistics.median(a + b for a, b in parts)
+
+    def primal():  # with the weights of voxels, as ours and Cholesky's
+        model = KernelRidgeCV(alphas=alphas, cv=5).fit(as_array(x), as_array(y))
+        return as_array(x).T @ model.dual_coef_
+
+    rows = [("our fit, float32, in memory", in_memory("f32")), ("our fit, float64, in memory", in_memory("f64")), ("me2-align fit --single (whole command)", median(lambda: ours("--single"))), ("me2-align fit (float64, whole command)", median(ours)),
             ("bare Cholesky in torch, one alpha, f32", median(cholesky))]
     try:
         from himalaya.backend import set_backend
         from himalaya.kernel_ridge import KernelRidgeCV  # what himalaya advises with fewer trials than voxels; its RidgeCV is slower
         for backend in ("torch", "numpy"):
             as_array = set_backend(backend).asarray
-            rows.append((f"himalaya KernelRidgeCV, 5 folds, {backend}", median(lambda: KernelRidgeCV(alphas=alphas, cv=5).fit(as_array(x), as_array(y)), 3 if backend == "torch" else 1)))
+            rows.append((f"himalaya KernelRidgeCV, 5 folds, {backend}, dual coefficients", median(lambda: KernelRidgeCV(alphas=alphas, cv=5).fit(as_array(x), as_array(y)), 3)))
+            rows.append((f"the same and X' times them", median(primal, 3)))
     except ImportError:
         rows.append(("himalaya: not installed", float("nan")))
     try:
@@ -167,11 +180,29 @@ def step(name, trials, voxels, hidden, tokens, width, depth, steps_per_epoch, ep
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
     peer = statistics.median([statistics.median(peer_steps(tx, ty, hidden, depth, max(3, steps_per_epoch), batch, mixing)[1:]) for mixing in (True, False)])
     print(f"training step, {name}, batch {batch}, {args.threads} threads: ours {ours * 1e3:.1f} ms, PyTorch {peer * 1e3:.1f} ms, {peer / ours:.2f}x", flush=True)
+    return ours
+
+
+def cache(step_seconds, batch=24, images=960):
+    folder = tempfile.mkdtemp()
+    tool = lambda *words: subprocess.run([args.build + "/bin/" + words[0], *words[1:], "--threads", str(args.threads), "-q"], check=True, stdout=subprocess.DEVNULL)
+    encoder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pipelines/tiny/models/encoder")
+    times = []
+    for n in (batch, images + batch):  # the difference is free of start-up
+        tool("me2-preprocess", "simulate", f"{folder}/{n}", "--scenes-only", str(n))
+        number = iter(range(100))
+        times.append(median(lambda: tool("me2-embed", "images", f"{folder}/{n}/stimuli.zarr", f"{folder}/t{n}.{next(number)}.zarr", "--model", encoder)))
+    shutil.rmtree(folder)
+    again = (times[1] - times[0]) / images * batch
+    print(f"embedding a batch of {batch} anew with the tiny encoder: {again * 1e3:.1f} ms; with that a step would take {(step_seconds + again) / step_seconds:.2f} times as long", flush=True)
 
 
 if "ridge" in args.parts:
     ridge()
 if "step" in args.parts:
-    step("tiny (hidden 64, 16 x 104)", 240, 500, 64, 16, 104, 2, 20, 12)
     if args.large:
-        step("hidden 1024, 256 x 1664", 72, 15724, 1024, 256, 1664, 6, 2, 3)
+        step("hidden 1024, 256 x 1664", 72, 15724, 1024, 256, 1664, 6, 1, 3, args.batch)
+    else:
+        tiny = step("tiny (hidden 64, 16 x 104)", 240, 500, 64, 16, 104, 2, 20, 12)
+        if "cache" in args.parts:
+            cache(tiny)

@@ -42,8 +42,10 @@ inline std::string made_targets(const std::string& path, const MadeWorld& w, boo
   return path;
 }
 
-// The first `test` images are shown three times as test trials, the others once each, in sessions of 50 training trials.
-inline std::string made_subject(const std::string& path, const MadeWorld& w, const std::string& name, std::int64_t voxels, std::uint64_t seed) {
+// The first `test` images are shown three times as test trials, the others once each, in sessions of 50 training trials. With `splits` also
+// both of the official ones: split_new_test is that, split_test leaves out the first half of those images only and trains on the rest.
+inline std::string made_subject(const std::string& path, const MadeWorld& w, const std::string& name, std::int64_t voxels, std::uint64_t seed,
+                                bool splits = false) {
   Json attributes{{"subject", name}};
   auto group = store::Group::create(path, 3, &attributes);
   const at::Tensor stimulus = at::cat({at::arange(w.test).repeat({3}), at::arange(w.test, w.images)}).to(at::kInt);
@@ -57,6 +59,10 @@ inline std::string made_subject(const std::string& path, const MadeWorld& w, con
   put<std::int32_t>(group, "stimulus", stimulus, {"trial"});
   put<std::int16_t>(group, "session", session, {"trial"});
   put<std::int8_t>(group, "split", split, {"trial"});
+  if (splits) {
+    put<std::int8_t>(group, "split_new_test", split, {"trial"});
+    put<std::int8_t>(group, "split_test", stimulus.lt(w.test / 2).to(at::kChar), {"trial"});
+  }
   return path;
 }
 

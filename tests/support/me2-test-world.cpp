@@ -10,11 +10,12 @@ namespace {
 struct WorldOptions {
   OutputPath folder;
   std::vector<std::string> subjects;
-  bool lowlevel = false;
+  bool lowlevel = false, splits = false;
   void describe(Describe& d) {
     d.positional("FOLDER", folder, "a new folder");
     d.positional("SUBJECTS", subjects, "NAME:VOXELS:SEED");
     d.option("--lowlevel", lowlevel, "targets of the low-level head too");
+    d.option("--splits", splits, "both of the official splits in every subject");
   }
 };
 
@@ -25,7 +26,7 @@ void make(const WorldOptions& o, cli::Run&) {
   for (const auto& text : o.subjects) {
     const auto a = text.find(':'), b = text.rfind(':');
     const std::string name = text.substr(0, a);
-    test::made_subject(o.folder.path + "/" + name + ".zarr", world, name, std::stol(text.substr(a + 1, b)), std::stoul(text.substr(b + 1)));
+    test::made_subject(o.folder.path + "/" + name + ".zarr", world, name, std::stol(text.substr(a + 1, b)), std::stoul(text.substr(b + 1)), o.splits);
   }
 }
 

@@ -300,6 +300,85 @@ TEST_F(Training, EarlyStoppingKeepsTheBestAndStops) {
   EXPECT_LT(std::count(csv.begin(), csv.end(), '\n'), 200);
 }
 
+TEST_F(Training, WhatEarlyStoppingSavesIsTheBestEpochsModel) {
+  // A longer patience sees the same epochs and a few more. Where these bring nothing better, the same weights must be saved.
+  std::vector<std::string> weights;
+  std::vector<std::size_t> best;
+  for (const int patience : {2, 3, 4, 5, 6}) {
+    auto o = tiny(fmt::format("m{}", patience));
+    o.epochs = 200;
+    o.max_lr = 0.05;
+    o.early_stop = patience;
+    weights.push_back(trained(o));
+    const auto held = loss_column(o.model.path, "holdout_loss");
+    best.push_back(static_cast<std::size_t>(std::min_element(held.begin(), held.end()) - held.begin()));
+    EXPECT_EQ(held.size(), best.back() + static_cast<std::size_t>(patience) + 1);
+  }
+  int same = 0;
+  for (std::size_t i = 1; i < best.size(); ++i) {
+    same += best[i] == best[i - 1];
+    EXPECT_EQ(weights[i] == weights[i - 1], best[i] == best[i - 1]) << i;
+  }
+  EXPECT_GT(same, 0);
+}
+
+TEST_F(Training, AnOverflowInHalfPrecisionSkipsTheStepAndTheScheduleWaits) {
+  auto o = tiny("m");
+  o.prior_scale = 1e5;  // times 65536: the first gradients do not fit float16
+  auto c = context();
+  c.dtype = at::kHalf;
+  Trainer trainer(o, c);
+  trainer.run();
+  const auto total = 4 * (160 / 20);
+  EXPECT_GT(trainer.steps_done(), 0);
+  EXPECT_LT(trainer.steps_done(), total);
+  const OneCycle schedule{3e-3, total, OneCycle::official_pct_start(4)};
+  EXPECT_NEAR(loss_column(at("m"), "lr").back(), schedule.at(trainer.steps_done()).lr, 1e-9);
+  for (const auto& [name, tensor] : trainer.weights()) EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name;
+}
+
+TEST_F(Training, AveragedWeightsAreSavedAndOnlyTheyDiffer) {
+  auto plain = tiny("plain"), averaged = tiny("averaged"), clipped = tiny("clipped"), wide = tiny("wide");
+  averaged.ema = .9;
+  clipped.clip_gradient = .01;
+  wide.clip_gradient = 1e9;
+  const std::string want = trained(plain);
+  EXPECT_NE(trained(averaged), want);
+  EXPECT_EQ(loss_column(at("averaged")), loss_column(at("plain")));  // the training itself is the same
+  EXPECT_NE(trained(clipped), want);
+  EXPECT_EQ(trained(wide), want);
+  averaged.lora = 2;
+  averaged.model.path = at("both");
+  expect_error(averaged, "--ema and --lora cannot be combined");
+}
+
+TEST_F(Training, ACheckpointToStartFromMustBeWhole) {
+  trained(tiny("pre"));
+  const auto pre = weights::StateDict::open(at("pre"));
+  const auto start = [&](const std::string& name, const std::map<std::string, at::Tensor>& tensors) {
+    weights::save_model_dir(at(name), pre.config(), tensors);
+    auto o = tiny(name + "-fine");
+    o.pretrained = ModelPath{at(name)};
+    return o;
+  };
+  std::map<std::string, at::Tensor> all;
+  for (const auto& name : pre.names()) all[name] = pre.get(name);
+  auto less = all;
+  less.erase("backbone.mixer_blocks1.0.1.0.bias");
+  expect_error(start("less", less), "tensor backbone.mixer_blocks1.0.1.0.bias is missing");
+  less = all;
+  less.erase("diffusion_prior.net.null_brain_embeds");
+  expect_error(start("prior", less), "tensor diffusion_prior.net.null_brain_embeds is missing");
+  auto without = start("unused", less);
+  without.no_prior = true;  // then the prior's tensors are not looked at
+  trained(without);
+  for (auto it = less.begin(); it != less.end();) it = it->first.starts_with("diffusion_prior.") ? less.erase(it) : std::next(it);
+  trained(start("fresh", less));  // no prior at all: it starts from the seed
+  auto more = all;
+  more["backbone.mixer_blocks1.7.0.weight"] = at::ones({3});
+  expect_error(start("more", more), "tensor backbone.mixer_blocks1.7.0.weight (shape [3]) is not part of this network");
+}
+
 TEST_F(Training, BadInputIsNamedBeforeAnyWork) {
   auto o = tiny("m");
   o.sessions = 9;

@@ -1,0 +1,55 @@
+#include "nn/row_linear.h"
+
+#include <gtest/gtest.h>
+
+#include <ATen/ATen.h>
+
+#include "nn/device.h"
+
+namespace me2::nn {
+namespace {
+
+struct Given : ParamSource {  // normal numbers of a dtype
+  at::ScalarType dtype;
+  explicit Given(at::ScalarType type) : dtype(type) {}
+  at::Tensor param(const std::string&, const Shape& shape, const Init&, bool) override { return at::randn(shape).to(dtype); }
+  bool has(const std::string&) const override { return true; }
+  Shape shape(const std::string&) const override { return {}; }
+  bool knows_shapes() const override { return false; }
+};
+
+bool same_bytes(const at::Tensor& a, const at::Tensor& b) { return a.view(at::kInt).equal(b.view(at::kInt)); }
+
+TEST(RowLinear, EqualsATenInEveryDtypeOfTheWeights) {  // widths with and without a tail of the 16 lanes, outputs in one piece and in several
+  set_threads(2);
+  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
+    for (const auto& [in, out] : std::vector<std::pair<std::int64_t, std::int64_t>>{{64, 7}, {37, 600}, {100, 1030}, {5, 3}})
+      for (const bool bias : {true, false}) {
+        Given given(dtype);
+        const Linear linear{Scope(given), in, out, bias};
+        const at::Tensor x = at::randn({9, in});
+        const at::Tensor want = at::linear(x.to(at::kDouble), linear.weight.to(at::kDouble), bias ? std::optional(linear.bias.to(at::kDouble)) : std::nullopt);
+        const at::Tensor got = row_linear(x, linear);
+        EXPECT_EQ(got.scalar_type(), at::kFloat);
+        EXPECT_TRUE(at::allclose(got.to(at::kDouble), want, 1e-5, 1e-4)) << c10::toString(dtype) << " " << in << " " << out;
+      }
+}
+
+TEST(RowLinear, ARowsBytesDependNeitherOnTheRowsBesideItNorOnTheThreads) {
+  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+    Given given(dtype);
+    const Linear linear{Scope(given), 83, 1500};
+    const at::Tensor x = at::randn({13, 83});
+    set_threads(1);
+    const at::Tensor all = row_linear(x, linear);
+    for (const int threads : {1, 2, 3}) {
+      set_threads(threads);
+      for (const std::int64_t rows : {1, 2, 4, 6, 7, 13}) EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 0, rows), linear), all.narrow(0, 0, rows))) << rows;
+      EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 5, 3), linear), all.narrow(0, 5, 3)));
+    }
+  }
+  set_threads(1);
+}
+
+}  // namespace
+}  // namespace me2::nn
