@@ -86,6 +86,8 @@ int main(int argc, char** argv) {
     return cli::failed(Error(Exit::io, e.what()), arguments);
   } catch (const std::exception& e) {
     const std::string text = e.what();
+    if (text.find("CUDA out of memory") != text.npos)
+      return cli::failed(Error(Exit::internal, "not enough GPU memory (a smaller --batch-size, or --dtype bf16, may help)"), arguments);
     return cli::failed(Error(Exit::internal, "internal error: " + text.substr(0, text.find('\n'))), arguments);
   }
 }

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "base/error.h"
+#include "nn/step_runner.h"
 
 namespace me2::diffusion {
 namespace {
@@ -41,6 +42,27 @@ at::Tensor Denoiser::operator()(const at::Tensor& x, const at::Tensor& sigma, co
   return scaling_ == Scaling::eps ? out + x : out + x * over_pixels(c.c_skip);
 }
 
+at::Tensor Denoiser::operator()(const at::Tensor& x, float sigma, const Condition& condition) const {
+  const at::Tensor index = schedule_.nearest(at::full({1}, sigma, at::kFloat));
+  const auto c = precondition(scaling_, level(index));
+  const at::Tensor timesteps = at::full({x.size(0)}, index.item<std::int64_t>(), x.options().dtype(at::kLong));
+  const at::Tensor out = network_(x * c.c_in.item<float>(), timesteps, condition.context, condition.vector) * c.c_out.item<float>();
+  return scaling_ == Scaling::eps ? out + x : out + x * c.c_skip.item<float>();
+}
+
+Network replayed(Network network) {
+  auto runner = std::make_shared<nn::StepRunner>([network](const std::vector<at::Tensor>& in) {  // x, timesteps, vector, keys and values
+    models::UnetContext context;
+    for (std::size_t i = 3; i + 1 < in.size(); i += 2) context.keys_values.emplace_back(in[i], in[i + 1]);
+    return network(in[0], in[1], context, in[2]);
+  });
+  return [runner](const at::Tensor& x, const at::Tensor& timesteps, const models::UnetContext& context, const at::Tensor& vector) {
+    std::vector<at::Tensor> in{x, timesteps, vector};
+    for (const auto& [key, value] : context.keys_values) in.insert(in.end(), {key, value});
+    return (*runner)(in);
+  };
+}
+
 at::Tensor Denoiser::target(const at::Tensor& z, const at::Tensor& noise, const at::Tensor& sigma) const {
   if (scaling_ == Scaling::eps) return noise;
   const at::Tensor s = over_pixels(sigma);
@@ -49,7 +71,7 @@ at::Tensor Denoiser::target(const at::Tensor& z, const at::Tensor& noise, const 
 
 Denoise guided(const Denoiser& denoiser, Condition both, double scale) {
   return [&denoiser, both = std::move(both), scale](const at::Tensor& x, float sigma) {
-    const at::Tensor out = denoiser(at::cat({x, x}), at::full({2 * x.size(0)}, sigma, x.options()), both);
+    const at::Tensor out = denoiser(at::cat({x, x}), sigma, both);
     const auto halves = out.chunk(2);
     return halves[0] + scale * (halves[1] - halves[0]);
   };
@@ -57,7 +79,7 @@ Denoise guided(const Denoiser& denoiser, Condition both, double scale) {
 
 Denoise unguided(const Denoiser& denoiser, Condition condition) {
   return [&denoiser, condition = std::move(condition)](const at::Tensor& x, float sigma) {
-    return denoiser(x, at::full({x.size(0)}, sigma, x.options()), condition);
+    return denoiser(x, sigma, condition);
   };
 }
 

@@ -23,6 +23,9 @@ Preconditioning precondition(Scaling scaling, const at::Tensor& sigma);
 // The U-Net's call: x [B, C, H, W], timesteps [B] int64, context, vector [B, A] -> [B, C, H, W].
 using Network = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& timesteps, const models::UnetContext& context, const at::Tensor& vector)>;
 
+// The same network, each call of which is one replay of a CUDA graph where there is a CUDA part (nn/step_runner.h).
+Network replayed(Network network);
+
 struct Condition {
   models::UnetContext context;  // the tokens, projected once
   at::Tensor vector;            // [B, adm_in_channels]
@@ -33,6 +36,8 @@ class Denoiser {
   Denoiser(Network network, EdmSchedule schedule, Scaling scaling) : network_(std::move(network)), schedule_(std::move(schedule)), scaling_(scaling) {}
   // sigma [B] is snapped to the nearest level of the table first.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& sigma, const Condition& condition) const;
+  // Every row at one sigma: the same numbers, with the level found on the host, so that a GPU is not waited for.
+  at::Tensor operator()(const at::Tensor& x, float sigma, const Condition& condition) const;
   // The network's own output at a level of the table (training compares this): index [B].
   at::Tensor raw(const at::Tensor& x, const at::Tensor& index, const Condition& condition) const;
   // What `raw` should have been for clean z and x = z + sigma noise.

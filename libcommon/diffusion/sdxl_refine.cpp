@@ -74,7 +74,7 @@ SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecod
   }
   const auto c = UnclipConfig::parse(config);
   out.denoiser_ = std::make_shared<Denoiser>(
-      [unet = out.unet_](const at::Tensor& x, const at::Tensor& t, const models::UnetContext& context, const at::Tensor& y) { return (*unet)(x, t, context, y); },
+      replayed([unet = out.unet_](const at::Tensor& x, const at::Tensor& t, const models::UnetContext& context, const at::Tensor& y) { return (*unet)(x, t, context, y); }),
       EdmSchedule(c.levels), c.scaling);
   out.size_condition_ = c.size_condition;
   if (config.is_object()) out.target_ = config.value("target_condition", out.target_);

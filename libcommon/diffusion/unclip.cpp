@@ -64,11 +64,11 @@ UnclipDecoder UnclipDecoder::open(const weights::StateDict& model, const Options
   out.vae_ = std::make_shared<models::Vae>(models::Vae::open(vae ? *vae : model.sub(vae_prefix),
                                                              options.vae_encoder ? models::Vae::Parts::both : models::Vae::Parts::decoder,
                                                              options.vae_dtype, options.device));
+  Network network = [unet = out.unet_](const at::Tensor& x, const at::Tensor& t, const models::UnetContext& context, const at::Tensor& y) { return (*unet)(x, t, context, y); };
   // An f16 table has lost too much to find a level by its sigma.
   const bool own_table = model.has("denoiser.sigmas") && model.dtype("denoiser.sigmas") == at::kFloat;
-  out.denoiser_ = std::make_shared<Denoiser>(
-      [unet = out.unet_](const at::Tensor& x, const at::Tensor& t, const models::UnetContext& context, const at::Tensor& y) { return (*unet)(x, t, context, y); },
-      own_table ? EdmSchedule(model.get("denoiser.sigmas")) : EdmSchedule(out.config_.levels), out.config_.scaling);
+  out.denoiser_ = std::make_shared<Denoiser>(options.trainable ? network : replayed(network),
+                                             own_table ? EdmSchedule(model.get("denoiser.sigmas")) : EdmSchedule(out.config_.levels), out.config_.scaling);
   if (model.has("token_norm.mean")) {
     out.token_mean_ = model.get("token_norm.mean").to(options.device, at::kFloat);
     out.token_sd_ = model.get("token_norm.sd").to(options.device, at::kFloat);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "nn/attention.h"
+#include "nn/fused.h"
 #include "nn/timestep_embedding.h"
 
 namespace me2::models {
@@ -105,8 +106,8 @@ UnetResBlock::UnetResBlock(const Scope& s, std::int64_t in, std::int64_t out, st
 }
 
 at::Tensor UnetResBlock::operator()(const at::Tensor& x, const at::Tensor& silu_emb) const {
-  const at::Tensor h = nn::sum_of(in_conv_(nn::silu_of(in_norm_(x))), emb_(silu_emb).unsqueeze(-1).unsqueeze(-1));
-  return nn::sum_of(out_conv_(nn::silu_of(out_norm_(h))), skip_ ? (*skip_)(x) : x);
+  const at::Tensor h = nn::sum_of(in_conv_(nn::norm_silu(in_norm_, x)), emb_(silu_emb).unsqueeze(-1).unsqueeze(-1));
+  return nn::sum_of(out_conv_(nn::norm_silu(out_norm_, h)), skip_ ? (*skip_)(x) : x);
 }
 
 UnetTransformerBlock::UnetTransformerBlock(const Scope& s, std::int64_t width, std::int64_t context, std::int64_t heads)
@@ -123,9 +124,7 @@ at::Tensor UnetTransformerBlock::operator()(at::Tensor x, const std::pair<at::Te
   x = nn::sum_of(out1_(nn::attention(q1_(n), k1_(n), v1_(n), heads_)), x);
   n = norm2_(x);
   x = nn::sum_of(out2_(nn::attention(q2_(n), keys_values.first, keys_values.second, heads_)), x);
-  n = gate_(norm3_(x));
-  const auto halves = n.chunk(2, -1);  // the value, then the gate
-  return nn::sum_of(down_(halves[0] * at::gelu(halves[1])), x);
+  return nn::sum_of(down_(nn::geglu(gate_(norm3_(x)))), x);
 }
 
 UnetTransformer::UnetTransformer(const Scope& s, std::int64_t channels, std::int64_t context, std::int64_t heads, std::int64_t depth,
@@ -254,7 +253,7 @@ at::Tensor UnclipUnet::operator()(const at::Tensor& x, const at::Tensor& timeste
     h = run(outputs_[i], h, emb, context, next);
     tell(fmt::format("output_blocks.{}", i), h);
   }
-  return (*out_conv_)(nn::silu_of((*out_norm_)(h))).to(x.scalar_type());
+  return (*out_conv_)(nn::norm_silu(*out_norm_, h)).to(x.scalar_type());
 }
 
 }  // namespace me2::models

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "nn/attention.h"
+#include "nn/fused.h"
 #include "weights/identify.h"
 
 namespace me2::models {
@@ -51,7 +52,7 @@ at::Tensor conv_by_strips(const nn::FastConv2d& conv, std::int64_t height, std::
 
 // conv(nn::silu_of(norm(x))): whole, or by strips with the statistics of the whole map.
 at::Tensor norm_conv(const nn::GroupNorm& norm, const nn::FastConv2d& conv, const at::Tensor& x, std::int64_t rows) {
-  if (rows <= 0 || x.size(2) <= rows || c10::GradMode::is_enabled()) return conv(nn::silu_of(norm(x)));
+  if (rows <= 0 || x.size(2) <= rows || c10::GradMode::is_enabled()) return conv(nn::norm_silu(norm, x));
   const auto batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   // Moments per row band in f32, combined in f64: no copy of x larger than a band.
   at::Tensor total = at::zeros({batch, norm.groups}, at::TensorOptions().dtype(at::kDouble).device(x.device())), squares = total.clone();

@@ -92,7 +92,12 @@ at::Tensor FastConv2d::run(const at::Tensor& x, std::int64_t row_padding) const 
   at::Tensor input;
   {
     const std::lock_guard lock(weight_->mutex);
-    if (!can_pack(*weight_, x)) return at::conv2d(x, weight_->plain, some(bias_), strides, pads, dilations);
+    if (!can_pack(*weight_, x)) {
+      if (x.is_cpu() || weight_->plain.requires_grad() || c10::GradMode::is_enabled())
+        return at::conv2d(x, weight_->plain, some(bias_), strides, pads, dilations);
+      weight_->plain = weight_->plain.contiguous(at::MemoryFormat::ChannelsLast);  // once
+      return at::conv2d(x.contiguous(at::MemoryFormat::ChannelsLast), weight_->plain, some(bias_), strides, pads, dilations);
+    }
     input = x.contiguous(at::MemoryFormat::ChannelsLast);
     if (!weight_->packed.defined()) {
       weight_->packed = ops().pack_conv->call(weight_->plain, pads, strides, dilations, 1, input.sizes());

@@ -1,5 +1,5 @@
 // Linear and convolution for inference: weights are packed for the CPU's matrix units at the first call, so that later calls
-// skip the reordering LibTorch otherwise repeats each time. While training, and on CUDA, they are the plain layers.
+// skip the reordering LibTorch otherwise repeats each time. While training they are plain layers; on CUDA, plain in channels_last.
 #pragma once
 #include <memory>
 

@@ -8,6 +8,7 @@
 
 #include "base/build_info.h"
 #include "base/error.h"
+#include "nn/cuda_part.h"
 
 #include <torch/headeronly/version.h>
 
@@ -27,6 +28,10 @@ c10::Device open_device(const std::string& name) {
   const int devices = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().deviceCount() : 0;
   if (index >= devices)
     throw Error(Exit::unavailable, fmt::format("--device {}: {} CUDA devices are visible; use --device cpu", name, devices));
+  // f32 means f32: LibTorch would let cuDNN round its convolutions' inputs to TF32.
+  at::globalContext().setAllowTF32CuDNN(false);
+  at::globalContext().setAllowTF32CuBLAS(false);
+  load_cuda_part();
   return c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(index));
 }
 

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "nn/cuda_part.h"
+
 namespace me2::nn {
 
 Linear::Linear(const Scope& s, std::int64_t in, std::int64_t out, bool with_bias)
@@ -16,7 +18,12 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const { return at::layer_n
 
 GroupNorm::GroupNorm(const Scope& s, std::int64_t groups, std::int64_t channels, double eps)
     : weight(s.param("weight", {channels}, Init::ones())), bias(s.param("bias", {channels})), groups(groups), eps(eps) {}
-at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, eps); }
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const {
+  const auto* part = cuda_part_for(x);
+  if (part && x.dim() == 4 && weight.scalar_type() == x.scalar_type())
+    return part->group_norm(x.contiguous(at::MemoryFormat::ChannelsLast), groups, weight, bias, eps, false);
+  return at::group_norm(x, groups, weight, bias, eps);
+}
 
 Conv2d::Conv2d(const Scope& s, std::int64_t in, std::int64_t out, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
                bool with_bias, std::int64_t groups)

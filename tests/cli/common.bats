@@ -129,3 +129,14 @@ best_milliseconds() {
     done
   done
 }
+
+@test "--device cuda without a GPU ends with 69, one line and no output" {
+  if [ -e /dev/nvidia0 ]; then skip "this machine has a GPU"; fi
+  me2-test-store make -q tokens.zarr "tokens=$DATA/prior_sample/io.safetensors:in.text_embed" --stimulus 5,3
+  me2-test-store make -q betas.zarr "betas=$DATA/backbone/io.safetensors:in.voxels_subj0@0" --stimulus 7,3,3
+  refused 69 me2-prior sample tokens.zarr out.zarr --model "$DATA/prior_sample" --device cuda
+  [[ "$stderr" == *"--device cuda: "*"use --device cpu"* ]]
+  refused 69 me2-align apply betas.zarr out.zarr --model "$DATA/backbone" --subject subj01 --device cuda:1
+  [[ "$stderr" == *"--device cuda:1: "* ]]
+  [ ! -e out.zarr ]
+}
