@@ -97,7 +97,9 @@ void write_file_atomic(const std::string& path, std::string_view content) {
 
 void sync_directory(const std::string& path) {
   const Descriptor folder(path, O_RDONLY | O_DIRECTORY);
-  if (folder.get() >= 0) ::fsync(folder.get());  // some file systems refuse fsync of a folder: nothing more can be done there
+  if (folder.get() < 0) throw open_error(path);
+  // EINVAL, ENOTSUP: some file systems have no fsync of a folder; nothing more can be done there.
+  if (::fsync(folder.get()) != 0 && errno != EINVAL && errno != ENOTSUP) throw io_error("{}: fsync failed: {}", path, std::strerror(errno));
 }
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {

@@ -75,10 +75,10 @@ std::string hash_path(const std::string& path, bool sampled) {
   std::error_code none;
   if (!fs::is_directory(path, none)) return hash_file(path, sampled ? kSamples : 0);
   std::vector<std::string> files;
-  for (fs::recursive_directory_iterator it(path, none), end; it != end; it.increment(none)) {
-    if (none) throw io_error("{}: {}", path, none.message());
+  std::error_code error;  // ends the walk, which would otherwise look like that of an empty folder
+  for (fs::recursive_directory_iterator it(path, error), end; !error && it != end; it.increment(error))
     if (it->is_regular_file(none)) files.push_back(fs::path(it->path()).lexically_relative(path).string());
-  }
+  if (error) throw io_error("{}: {}", path, error.message());
   std::sort(files.begin(), files.end());
   const std::size_t samples = sampled ? std::max<std::size_t>(1, kSamples / std::max<std::size_t>(1, files.size())) : 0;
   Sha256 hash;

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 
 #include "base/error.h"
+#include "store/beginning.h"
 #include "store/extent.h"
 #include "store/hdf5.h"
 #include "store/nifti.h"
@@ -20,10 +20,7 @@ namespace fs = std::filesystem;
 using store::Shape;
 
 bool is_npy(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  char magic[6] = {};
-  in.read(magic, 6);
-  return in && std::memcmp(magic, "\x93NUMPY", 6) == 0;
+  return fs::exists(path) && store::read_beginning(path, 6) == "\x93NUMPY";
 }
 
 [[noreturn]] void shapes_differ(const std::string& path, const Shape& voxels, const VoxelMask& mask) {

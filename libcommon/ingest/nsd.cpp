@@ -147,6 +147,7 @@ Selection select_voxels(const NsdOptions& options, const Layout& l, std::vector<
     s.flat.push_back(static_cast<std::int64_t>(i));
   }
   if (low > 0) dropped.push_back({"voxels", low, fmt::format("noise-ceiling SNR below {} or NaN", *threshold)});
+  if (s.flat.empty() && low > 0) throw data_error("{}: none of the {} voxels of {} reaches a noise-ceiling SNR of {} (ncsnr)", l.ncsnr, low, mask_path, *threshold);
   if (s.flat.empty()) throw data_error("{}: no voxel is left in the mask", mask_path);
   s.voxels.count = static_cast<std::int64_t>(s.flat.size());
   const std::int64_t ny = s.volume[1], nz = s.volume[2];
@@ -285,13 +286,9 @@ Json import_nsd(const NsdOptions& options, const Context& context) {
   const bool release = options.variant == NsdVariant::release, pooled = !options.statistics_sessions.empty();
   const std::size_t width = selection.flat.size();
 
-  // First pass, over the pooled sessions only, when statistics are shared; the sessions themselves then stream through once.
-  Moments shared(width);
   const auto first_of = [&](int session, std::int64_t trials) { return static_cast<std::int64_t>(session - 1) * trials; };
   const auto counts_for_statistics = [&](std::int64_t trial) { return !release || !is_shared(images[static_cast<std::size_t>(trial)]); };
   std::int64_t per_session = 0;
-  std::vector<std::int16_t> nan_session;
-  std::vector<std::int64_t> nan_values;
   const auto load = [&](int session) {
     std::int64_t n = 0;
     auto data = read_session(layout, selection, session, options.source, n);
@@ -301,13 +298,6 @@ Json import_nsd(const NsdOptions& options, const Context& context) {
       throw data_error("{}/betas_session{:02}: trials up to {}, but the design has {}", layout.betas_dir, session, first_of(session, n) + n, images.size());
     return data;
   };
-  if (pooled)
-    for (const int s : options.statistics_sessions) {
-      const auto data = load(s);
-      for (std::int64_t t = 0; t < per_session; ++t)
-        if (counts_for_statistics(first_of(s, per_session) + t)) shared.add(data.data() + static_cast<std::size_t>(t) * width);
-    }
-  if (pooled) shared.finish();
 
   // The trial table needs the number of trials per session: from the first session's header.
   store::Trials trials;
@@ -360,75 +350,73 @@ Json import_nsd(const NsdOptions& options, const Context& context) {
       throw data_error("{}: dataset betas: shape [{}, {}] expected, [{}] found", options.compare->path, per_session * sessions, voxels.count, fmt::join(shape, ", "));
   }
 
-  std::optional<store::SubjectWriter> writer;
-  const auto run_all = [&](bool scan_only, const std::vector<std::uint8_t>& drop_trial, std::int64_t kept_trials) {
-    if (!scan_only) writer.emplace(options.output.path, kept_trials, voxels.count, context.write);
-    BetaCheck check(voxels.count);
-    voxels.mean.clear(), voxels.sd.clear();
-    nan_values.assign(static_cast<std::size_t>(trials.size()), 0);
-    Progress progress("sessions", sessions);
-    std::vector<float> row(width), theirs(released ? width : 0);
-    for (int session = 1; session <= sessions; ++session) {
-      if (session > 1 || data.empty()) data = load(session);
-      Moments own(width);
-      const std::int64_t base = first_of(session, per_session);
-      for (std::int64_t t = 0; t < per_session; ++t)
-        if (counts_for_statistics(base + t) && !(static_cast<std::size_t>(base + t) < drop_trial.size() && drop_trial[static_cast<std::size_t>(base + t)]))
-          own.add(data.data() + static_cast<std::size_t>(t) * width);
-      own.finish();
-      const Moments& m = pooled ? shared : own;
-      if (!pooled || session == 1) {
-        voxels.mean.insert(voxels.mean.end(), m.mean.begin(), m.mean.end());
-        voxels.sd.insert(voxels.sd.end(), m.sd.begin(), m.sd.end());
-      }
-      for (std::int64_t t = 0; t < per_session; ++t) {
-        const double* raw = data.data() + static_cast<std::size_t>(t) * width;
-        for (std::size_t v = 0; v < width; ++v) {
-          const double z = (raw[v] - m.mean[v]) / m.sd[v];
-          // Fidelity: the notebook casts to float16; one rounding, then exact in float32.
-          row[v] = release ? static_cast<float>(z) : store::half_to_float(store::double_to_half(z));
-          nan_values[static_cast<std::size_t>(base + t)] += !std::isfinite(raw[v]);
-        }
-        if (static_cast<std::size_t>(base + t) < drop_trial.size() && drop_trial[static_cast<std::size_t>(base + t)]) continue;
-        check.row(row.data());
-        if (scan_only) continue;
-        writer->append(1, row.data());
-        if (released) {
-          released->read_rows("betas", base + t, 1, store::DType::f4, theirs.data());
-          for (std::size_t v = 0; v < width; ++v) {
-            const double d = std::abs(static_cast<double>(row[v]) - theirs[v]);
-            total += d;
-            if (!(d <= worst)) worst = d, worst_trial = base + t, worst_voxel = static_cast<std::int64_t>(v);
-          }
-        }
-      }
-      data.clear();
-      progress.advance();
-    }
-    info.constant_voxels = check.constant_voxels();
+  // int16 betas cannot be NaN; float ones are looked through before anything is averaged or written.
+  const auto holds_floats = [&](int session) {
+    const std::string stem = fmt::format("{}/betas_session{:02}", layout.betas_dir, session);
+    const bool hdf5 = fs::exists(stem + ".hdf5") && options.source != NsdSource::nifti;
+    return (hdf5 ? H5File(stem + ".hdf5").dtype("betas") : store::NiftiFile(first_there({stem + ".nii.gz", stem + ".nii"})).header().dtype) > store::DType::u8;
   };
-  // int16 betas cannot be NaN; float ones are looked through before anything is written.
-  const std::string stem = layout.betas_dir + "/betas_session01";
-  const bool floats = fs::exists(stem + ".hdf5") && options.source != NsdSource::nifti
-                          ? H5File(stem + ".hdf5").dtype("betas") > store::DType::u8
-                          : store::NiftiFile(first_there({stem + ".nii.gz", stem + ".nii"})).header().dtype > store::DType::u8;
-  std::vector<std::uint8_t> drop(static_cast<std::size_t>(trials.size()), 0);
-  std::int64_t kept = trials.size();
-  if (floats) {
-    run_all(true, {}, kept);
-    for (std::size_t i = 0; i < drop.size(); ++i) drop[i] = nan_values[i] > 0, kept -= nan_values[i] > 0;
-    if (kept < trials.size()) {
-      const std::string summary = nan_summary(trials.session, nan_values);
-      if (options.nan == NanRule::error) throw data_error("{}: NaN betas: {}; --nan drop leaves their trials out", layout.betas_dir, summary);
-      info.dropped.push_back({"trials", trials.size() - kept, "NaN betas (" + summary + ")"});
-      if (kept == 0) throw data_error("{}: no trial without NaN betas is left", layout.betas_dir);
-    }
+  std::vector<std::int64_t> nan_values(static_cast<std::size_t>(trials.size()), 0);
+  for (int session = 1; session <= sessions; ++session) {
+    if (!holds_floats(session)) continue;
+    const auto values = load(session);
+    for (std::size_t i = 0; i < values.size(); ++i) nan_values[static_cast<std::size_t>(first_of(session, per_session)) + i / width] += !std::isfinite(values[i]);
   }
-  run_all(false, drop, kept);
   store::Trials written;
   for (std::int64_t i = 0; i < trials.size(); ++i)
-    if (!drop[static_cast<std::size_t>(i)]) written.push(trials, i);
-  writer->publish(written, voxels, info, *context.provenance);
+    if (nan_values[static_cast<std::size_t>(i)] == 0) written.push(trials, i);
+  if (written.size() < trials.size()) {
+    const std::string summary = nan_summary(trials.session, nan_values);
+    if (options.nan == NanRule::error) throw data_error("{}: NaN betas: {}; --nan drop leaves their trials out", layout.betas_dir, summary);
+    info.dropped.push_back({"trials", trials.size() - written.size(), "NaN betas (" + summary + ")"});
+    if (written.size() == 0) throw data_error("{}: no trial without NaN betas is left", layout.betas_dir);
+  }
+  const auto moments_of = [&](int session, const std::vector<double>& values, Moments& m) {
+    for (std::int64_t t = 0; t < per_session; ++t)
+      if (const auto trial = first_of(session, per_session) + t; counts_for_statistics(trial) && nan_values[static_cast<std::size_t>(trial)] == 0)
+        m.add(values.data() + static_cast<std::size_t>(t) * width);
+  };
+  Moments shared(width);
+  for (const int s : options.statistics_sessions) moments_of(s, load(s), shared);
+  if (pooled) shared.finish();
+
+  store::SubjectWriter writer(options.output.path, written.size(), voxels.count, context.write);
+  BetaCheck check(voxels.count);
+  Progress progress("sessions", sessions);
+  std::vector<float> row(width), theirs(released ? width : 0);
+  for (int session = 1; session <= sessions; ++session) {
+    if (session > 1) data = load(session);
+    Moments own(width);
+    moments_of(session, data, own);
+    own.finish();
+    const Moments& m = pooled ? shared : own;
+    if (!pooled || session == 1) {
+      voxels.mean.insert(voxels.mean.end(), m.mean.begin(), m.mean.end());
+      voxels.sd.insert(voxels.sd.end(), m.sd.begin(), m.sd.end());
+    }
+    for (std::int64_t t = 0; t < per_session; ++t) {
+      const std::int64_t trial = first_of(session, per_session) + t;
+      if (nan_values[static_cast<std::size_t>(trial)] > 0) continue;
+      const double* raw = data.data() + static_cast<std::size_t>(t) * width;
+      for (std::size_t v = 0; v < width; ++v) {
+        const double z = (raw[v] - m.mean[v]) / m.sd[v];
+        // Fidelity: the notebook casts to float16; one rounding, then exact in float32.
+        row[v] = release ? static_cast<float>(z) : store::half_to_float(store::double_to_half(z));
+      }
+      check.row(row.data());
+      writer.append(1, row.data());
+      if (!released) continue;
+      released->read_rows("betas", trial, 1, store::DType::f4, theirs.data());
+      for (std::size_t v = 0; v < width; ++v) {
+        const double d = std::abs(static_cast<double>(row[v]) - theirs[v]);
+        total += d;
+        if (!(d <= worst)) worst = d, worst_trial = trial, worst_voxel = static_cast<std::int64_t>(v);
+      }
+    }
+    progress.advance();
+  }
+  info.constant_voxels = check.constant_voxels();
+  writer.publish(written, voxels, info, *context.provenance);
   Json counts = store::subject_counts(written, voxels.count, info);
   if (released)
     counts["compare"] = {{"file", options.compare->path}, {"largest_difference", worst}, {"trial", worst_trial}, {"voxel", worst_voxel},

@@ -4,13 +4,14 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <map>
+#include <span>
 
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "store/beginning.h"
 #include "store/hdf5.h"
 #include "store/stage.h"
 #include "store/table.h"
@@ -103,10 +104,8 @@ std::vector<std::string> list_images(const std::string& path) {
   if (fs::is_directory(path)) {
     for (const auto& entry : fs::recursive_directory_iterator(path)) {
       if (!entry.is_regular_file()) continue;
-      std::ifstream in(entry.path(), std::ios::binary);
-      std::byte head[12] = {};
-      in.read(reinterpret_cast<char*>(head), 12);
-      if (in && store::is_image(head)) names.push_back(fs::relative(entry.path(), path).generic_string());
+      const std::string head = store::read_beginning(entry.path(), 12);
+      if (head.size() == 12 && store::is_image(std::as_bytes(std::span(head)))) names.push_back(fs::relative(entry.path(), path).generic_string());
     }
     std::sort(names.begin(), names.end());
     if (names.empty()) throw data_error("{}: no PNG, JPEG or WebP image in this folder", path);

@@ -3,14 +3,15 @@
 #include <hdf5.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <mutex>
 #include <utility>
 
 #include "base/error.h"
+#include "store/beginning.h"
 #include "store/convert.h"
 #include "store/extent.h"
 
@@ -84,10 +85,7 @@ struct H5File::Impl {
 };
 
 bool is_hdf5(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  char magic[8] = {};
-  in.read(magic, 8);
-  return in && std::memcmp(magic, "\x89HDF\r\n\x1a\n", 8) == 0;
+  return std::filesystem::exists(path) && read_beginning(path, 8) == "\x89HDF\r\n\x1a\n";
 }
 
 H5File::H5File(const std::string& path) : impl_(std::make_shared<Impl>()) {
@@ -96,8 +94,12 @@ H5File::H5File(const std::string& path) : impl_(std::make_shared<Impl>()) {
   if (!is_hdf5(path)) throw data_error("{}: not an HDF5 file: the signature is missing", path);
   const std::lock_guard lock(library);
   prepare();
+  errno = 0;
   impl_->file = Handle(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
-  if (!impl_->file) throw data_error("{}: cannot be opened as HDF5 (truncated or corrupt): {}", path, reason());
+  if (!impl_->file) {
+    if (const int failed = errno; is_of_the_system(failed)) throw io_error("{}: cannot be opened: {}", path, std::strerror(failed));
+    throw data_error("{}: cannot be opened as HDF5 (truncated or corrupt): {}", path, reason());
+  }
 }
 
 const std::string& H5File::path() const { return impl_->path; }

@@ -2,10 +2,13 @@
 
 #include <matio.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 
 #include "base/error.h"
+#include "store/beginning.h"
 #include "store/extent.h"
 
 namespace me2::store {
@@ -21,7 +24,9 @@ struct FreeVar {
 std::unique_ptr<mat_t, CloseMat> open(const std::string& path) {
   if (!std::filesystem::exists(path)) throw missing_error("{}: no such file; a MATLAB .mat file was expected", path);
   Mat_LogInitFunc("me2", [](int, char*) {});  // its messages go to stderr otherwise; ours says what matters
+  errno = 0;
   std::unique_ptr<mat_t, CloseMat> file(Mat_Open(path.c_str(), MAT_ACC_RDONLY));
+  if (const int failed = errno; !file && is_of_the_system(failed)) throw io_error("{}: {}", path, std::strerror(failed));
   if (!file) throw data_error("{}: not a MATLAB .mat file, or truncated", path);
   return file;
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -64,11 +65,7 @@ void refuse_other_plan(const std::string& path, const Json& now, const Json& bef
 }
 
 void sync_folder(const std::string& folder) {
-  if (!fsync_wanted()) return;
-  const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  ::fsync(fd);
-  ::close(fd);
+  if (fsync_wanted()) sync_directory(folder);
 }
 
 void write_new_file(const std::string& path, std::string_view content) {

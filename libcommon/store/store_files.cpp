@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "store/parallel.h"
 
 namespace me2::store {
@@ -127,13 +128,7 @@ void sync_folders(const std::string& root, const std::vector<std::string>& files
       folder = folder.substr(0, folder.rfind('/'));
   const std::vector<std::string> list(folders.begin(), folders.end());
   parallel_for(static_cast<std::int64_t>(list.size()), kSyncsAtOnce, [&](std::int64_t i) {
-    const std::string& folder = list[static_cast<std::size_t>(i)];
-    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) throw io_error("{}: {}", folder, std::strerror(errno));
-    const int status = ::fsync(fd);
-    const int reason = errno;
-    ::close(fd);
-    if (status != 0 && reason != EINVAL) throw io_error("{}: fsync failed: {}", folder, std::strerror(reason));
+    sync_directory(list[static_cast<std::size_t>(i)]);
   });
 }
 

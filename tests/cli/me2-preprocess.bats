@@ -90,6 +90,15 @@ setup() { load ../support/load; setup_case; }
   cp -r "$(golden medarc_layout)" release; chmod -R u+w release
   run -64 --separate-stderr me2-preprocess medarc release release/s.zarr --subject 1
   assert_one_line_of_error
+  cp -r "$(golden nsd_raw)" raw; chmod -R u+w raw
+  run -64 --separate-stderr me2-preprocess nsd raw raw/nsd/s.zarr --subject 1
+  assert_one_line_of_error
+  cp -r "$DATA/images" images; chmod -R u+w images
+  run -73 --separate-stderr me2-preprocess stimuli images images/s.zarr
+  assert_one_line_of_error
+  run -73 --separate-stderr me2-preprocess custom images/s.zarr --betas "$DATA/readers/big.npy" --events <(printf 'image\nrgb.png\n') --images images
+  assert_one_line_of_error
+  [ -z "$(find . -name '*s.zarr*')" ]
 }
 
 @test "no permission to write, and a folder that is not there" {

@@ -158,6 +158,20 @@ TEST_F(Custom, ReliabilityLooksAtTrainingTrialsOnly) {
     EXPECT_NEAR(a.betas().read<float>()[r * 3 + 1] * a.group().array("beta_sd").read<double>()[1] + a.group().array("beta_mean").read<double>()[1], data[r * 6 + 1], 1e-5);
 }
 
+TEST_F(Custom, ReliabilityKeepsVoxelsAboveTheThreshold) {
+  options.reliability = 0.8;  // voxels 0, 1, 2 repeat themselves; 3 and 4 are noise, 5 is constant
+  EXPECT_EQ(import(options, tmp / "s.zarr")["voxels"], 3);
+  EXPECT_EQ(SubjectStore(tmp / "s.zarr").attributes()["counts"]["dropped"][0]["count"], 3);
+  options.reliability = 1.01;
+  ME2_EXPECT_ERROR(import(options, tmp / "x"), Exit::data, "--reliability 1.01", "no voxel is that reliable");
+  options.reliability = 0.5;
+  std::string table = "image\n";
+  for (int t = 0; t < 40; ++t) table += fmt::format("im{}.png\n", t);
+  test::write_text(tmp / "events.tsv", table);
+  ME2_EXPECT_ERROR(import(options, tmp / "x"), Exit::data, "0 training images were shown at least twice");
+  EXPECT_FALSE(std::filesystem::exists(tmp / "x"));
+}
+
 TEST_F(Custom, SplitRules) {
   options.shared_images = true;
   const auto tests = [&](const std::string& rule) {
@@ -172,6 +186,13 @@ TEST_F(Custom, SplitRules) {
   EXPECT_EQ(tests("share:0.2"), 8u);
   test::write_text(tmp / "list.txt", "im3.png\nim4.png\n");
   EXPECT_EQ(tests("file:" + tmp / "list.txt"), 8u);
+  std::string table = "image\tset\n";
+  for (int t = 0; t < 40; ++t) table += fmt::format("im{}.png\t{}\n", t % 10, t % 10 == 7 ? "test" : "train");
+  const std::string before = read_file(tmp / "events.tsv");
+  test::write_text(tmp / "events.tsv", table);
+  EXPECT_EQ(tests("column:set"), 4u);
+  ME2_EXPECT_ERROR(tests("column:nobody"), Exit::data, "nobody");
+  test::write_text(tmp / "events.tsv", before);
   options.split = "run:9";
   ME2_EXPECT_ERROR(import(options, tmp / "x"), Exit::data, "run:9", "an empty split");
   options.split = "run:1,2";

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
+#include "base/hash.h"
 #include "ingest/stimuli.h"
 #include "store/convert.h"
 #include "store/hdf5.h"
@@ -238,7 +240,15 @@ TEST(Medarc, RegionsAreThoseOfTheRelease) {
   for (const auto& name : s.roi_names()) EXPECT_EQ(s.roi(name), masks.read<std::uint8_t>("subj02/" + name));
   EXPECT_EQ(counts["trials"], s.trials());
   EXPECT_EQ(s.attributes()["counts"], counts);
-  EXPECT_EQ(s.attributes()["stimulus_ids_sha256"].get<std::string>().size(), 64u);
+  // The list of ids and its hashes, from the trials themselves.
+  std::set<std::int32_t> ids[3];  // train, test, all
+  for (std::int64_t i = 0; i < s.trials(); ++i) {
+    ids[2].insert(s.table().stimulus[i]);
+    if (const int split = s.table().split[i]; split >= 0) ids[split].insert(s.table().stimulus[i]);
+  }
+  const char* names[] = {"train_ids_sha256", "test_ids_sha256", "stimulus_ids_sha256"};
+  for (int k = 0; k < 3; ++k) EXPECT_EQ(s.attributes()[names[k]], sha256(fmt::format("{}\n", fmt::join(ids[k], "\n")))) << names[k];
+  EXPECT_EQ(s.attributes()["stimulus_ids"], Json(ids[2]));
   EXPECT_EQ(s.id(), "subj02");
 }
 

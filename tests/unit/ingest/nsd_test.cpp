@@ -6,7 +6,10 @@
 #include "ingest/medarc.h"
 #include "store/convert.h"
 #include "store/subject.h"
+#include "store/hdf5.h"
+#include "store/nifti.h"
 #include "support/files.h"
+#include "support/made_nifti.h"
 
 namespace me2::ingest {
 namespace {
@@ -132,16 +135,60 @@ TEST(Nsd, StatisticsFromChosenSessions) {
 }
 
 TEST(Nsd, CompareFindsNoDifferenceToTheReleaseLayout) {
-  // The betas of medarc_layout are drawn independently of nsd_raw, so only the shape check and the arithmetic are seen here.
+  // The betas of medarc_layout are drawn independently of nsd_raw: the difference is large, and worked out here once more.
   const Case c{ours("nsd_raw")};
   test::TempDir tmp;
   auto o = options_for(c, 1, NsdVariant::release, NsdSource::hdf5);
   o.compare = InputPath{ours("medarc_layout") + "/betas_all_subj01_fp32_renorm.hdf5"};
   const Json counts = import(o, tmp / "s");
-  EXPECT_GE(counts["compare"]["largest_difference"].get<double>(), counts["compare"]["mean_difference"].get<double>());
+  const auto ours_are = SubjectStore(tmp / "s").betas().read<float>();
+  const auto theirs = store::H5File(o.compare->path).read<float>("betas");
+  ASSERT_EQ(ours_are.size(), theirs.size());
+  std::size_t worst = 0;
+  double total = 0;
+  const auto difference = [&](std::size_t i) { return std::abs(static_cast<double>(ours_are[i]) - theirs[i]); };
+  for (std::size_t i = 0; i < theirs.size(); ++i) {
+    total += difference(i);
+    if (difference(i) > difference(worst)) worst = i;
+  }
+  EXPECT_EQ(counts["compare"]["largest_difference"], difference(worst));
+  EXPECT_EQ(counts["compare"]["trial"], worst / 22);
+  EXPECT_EQ(counts["compare"]["voxel"], worst % 22);
+  EXPECT_NEAR(counts["compare"]["mean_difference"].get<double>(), total / static_cast<double>(theirs.size()), 1e-12);
   o.compare = InputPath{ours("medarc_layout") + "/betas_all_subj02_fp32_renorm.hdf5"};
   ME2_EXPECT_ERROR(import(o, tmp / "t"), Exit::data, "betas_all_subj02", "shape [60, 22] expected");
   EXPECT_FALSE(fs::exists(tmp / "t"));
+}
+
+TEST(Nsd, VoxelsByNoiseCeilingAndByAnotherMask) {
+  const Case c{ours("nsd_raw")};
+  test::TempDir tmp;
+  auto o = options_for(c, 1, NsdVariant::notebook, NsdSource::hdf5);
+  import(o, tmp / "notebook");
+  o.variant = NsdVariant::release;
+  import(o, tmp / "all");
+  o.ncsnr = 0.15;  // what the notebook takes
+  import(o, tmp / "reliable");
+  const SubjectStore notebook(tmp / "notebook"), all(tmp / "all"), reliable(tmp / "reliable");
+  EXPECT_LT(reliable.voxels(), all.voxels());
+  EXPECT_EQ(reliable.group().array("voxel_ijk").read<std::int32_t>(), notebook.group().array("voxel_ijk").read<std::int32_t>());
+  EXPECT_EQ(reliable.attributes()["counts"]["dropped"][0]["count"], all.voxels() - reliable.voxels());
+  o.ncsnr = 1e9;
+  ME2_EXPECT_ERROR(import(o, tmp / "x"), Exit::data, "ncsnr");
+  o.ncsnr.reset();
+
+  const std::string own = c.dir + "/nsd/nsddata/ppdata/subj01/func1pt8mm/roi/nsdgeneral.nii.gz";
+  const auto shape = store::NiftiFile(own).header().shape;
+  o.mask = InputPath{own};
+  o.roi = {"all=" + own};
+  import(o, tmp / "same");
+  EXPECT_EQ(SubjectStore(tmp / "same").betas().read<float>(), all.betas().read<float>());
+  EXPECT_EQ(SubjectStore(tmp / "same").roi("all"), std::vector<std::uint8_t>(static_cast<std::size_t>(all.voxels()), 1));
+  const auto volume = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]);
+  const std::vector<std::int16_t> dims(shape.begin(), shape.end());
+  test::MadeNifti(dims).data(std::vector<std::int16_t>(volume, 1)).write(tmp / "ones.nii");
+  o.mask = InputPath{tmp / "ones.nii"};
+  EXPECT_EQ(import(o, tmp / "whole")["voxels"], volume);
 }
 
 class BrokenNsd : public ::testing::Test {
@@ -171,6 +218,32 @@ TEST_F(BrokenNsd, ATruncatedSessionIsNamed) {
   options.source = NsdSource::nifti;
   ME2_EXPECT_ERROR(import(options, tmp / "o"), Exit::data, "betas_session02.nii.gz", "volume");
   EXPECT_FALSE(fs::exists(tmp / "o"));
+}
+
+TEST_F(BrokenNsd, NanBetasNameTheSessionOrAreLeftOut) {
+  // Session 2 as float NIfTI: random values, trial 5 (of 20) without any, and one gap in trial 9.
+  const auto shape = store::NiftiFile(betas() + "/betas_session02.nii.gz").header().shape;
+  const auto volume = static_cast<std::size_t>(shape[0] * shape[1] * shape[2]), n = static_cast<std::size_t>(shape[3]);
+  std::vector<float> values(volume * n);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(std::sin(static_cast<double>(i) * 1.7) * 300);
+  const auto nan = std::numeric_limits<float>::quiet_NaN();
+  std::fill_n(values.begin() + 5 * volume, volume, nan);
+  options.source = NsdSource::nifti;
+  fs::remove(betas() + "/betas_session02.nii.gz");
+  test::float_nifti(static_cast<std::int16_t>(shape[0]), static_cast<std::int16_t>(shape[1]), static_cast<std::int16_t>(shape[2]), values).write(betas() + "/betas_session02.nii");
+  ME2_EXPECT_ERROR(import(options, tmp / "o"), Exit::data, "betas_fithrf", "NaN betas: session 2: 22 values in 1 trial", "--nan drop");
+  EXPECT_FALSE(fs::exists(tmp / "o"));
+  options.nan = NanRule::drop;
+  for (const std::vector<int>& pooled : {std::vector<int>{}, std::vector<int>{1, 2}}) {  // a dropped trial has no part in any average
+    options.statistics_sessions = pooled;
+    const std::string out = tmp / fmt::format("kept{}", pooled.size());
+    const Json counts = import(options, out);
+    EXPECT_EQ(counts["trials"], 59);
+    const SubjectStore s(out);
+    for (const float b : s.betas().read<float>()) ASSERT_TRUE(std::isfinite(b));
+    EXPECT_EQ(std::count(s.table().global_trial.begin(), s.table().global_trial.end(), static_cast<std::int32_t>(n) + 5), 0);
+    EXPECT_EQ(s.attributes()["counts"]["dropped"].back()["count"], 1);
+  }
 }
 
 TEST_F(BrokenNsd, ResponsesMustAgreeWithTheDesign) {

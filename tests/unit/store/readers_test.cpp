@@ -13,6 +13,7 @@
 #include "store/table.h"
 #include "store/tar.h"
 #include "support/files.h"
+#include "support/made_nifti.h"
 
 namespace me2::store {
 namespace {
@@ -166,31 +167,7 @@ TEST(Tar, SamplesShareTheNameUpToTheFirstDot) {
 
 // ---- NIfTI ----
 
-struct Nifti {  // a NIfTI-1 file in memory
-  std::string b = std::string(352, '\0');
-  bool swap = false;
-  template <class T>
-  Nifti& put(std::size_t at, T value) {
-    if (swap) swap_bytes(&value, sizeof value, 1);
-    std::memcpy(b.data() + at, &value, sizeof value);
-    return *this;
-  }
-  explicit Nifti(std::vector<std::int16_t> dims, std::int16_t type = 4, std::int16_t bits = 16, bool swapped = false) : swap(swapped) {
-    put<std::int32_t>(0, 348).put<std::int16_t>(40, static_cast<std::int16_t>(dims.size())).put(70, type).put(72, bits).put<float>(108, 352);
-    for (std::size_t k = 0; k < dims.size(); ++k) put(42 + 2 * k, dims[k]);
-    for (std::size_t k = 0; k < 8; ++k) put<float>(76 + 4 * k, static_cast<float>(k) + 1);
-    std::memcpy(b.data() + 344, "n+1", 4);
-  }
-  template <class T>
-  Nifti& data(std::vector<T> values) {
-    for (T v : values) {
-      if (swap) swap_bytes(&v, sizeof v, 1);
-      b.append(reinterpret_cast<const char*>(&v), sizeof v);
-    }
-    return *this;
-  }
-  NiftiFile open() const { return NiftiFile(bytes(b), "v.nii"); }
-};
+using Nifti = test::MadeNifti;
 
 std::vector<std::int16_t> counting(int n) {
   std::vector<std::int16_t> v(static_cast<std::size_t>(n));

@@ -141,12 +141,26 @@ TEST(ModelDir, RefusesToReplaceAFolderThatIsNoModel) {
 
 TEST(ModelDir, AnIndexMayOnlyNameFilesOfItsFolder) {
   const test::TempDir dir;
-  dir.write("model.safetensors.index.json", R"({"weight_map": {"a": "../x.safetensors"}})");
-  EXPECT_THROW(StateDict::open(dir.path()), Error);
-  dir.write("model.safetensors.index.json", R"({"weight_map": {"a": "x.safetensors"}})");
-  EXPECT_THROW(StateDict::open(dir.path()), Error);  // the shard is missing
+  const auto refused = [&](Exit exit, std::vector<std::string> words) {
+    try {
+      StateDict::open(dir.path());
+      ADD_FAILURE() << "was opened";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.exit(), exit) << e.what();
+      for (const std::string& word : words) EXPECT_THAT(e.what(), testing::HasSubstr(word));
+    }
+  };
+  const auto index = [&](const std::string& text) { dir.write("model.safetensors.index.json", text); };
+  index(R"({"weight_map": {"a": "../x.safetensors"}})");
+  refused(Exit::data, {"index.json", "tensor a", "../x.safetensors"});
+  index(R"({"weight_map": {"a": 3}})");
+  refused(Exit::data, {"index.json", "tensor a", "file name"});
+  index(R"({"metadata": {}})");
+  refused(Exit::data, {"index.json", "weight_map"});
+  index(R"({"weight_map": {"a": "x.safetensors"}})");
+  refused(Exit::no_input, {"x.safetensors", "missing", "index.json"});
   save_safetensors(dir / "x.safetensors", {{"b", at::ones({1})}});
-  EXPECT_THROW(StateDict::open(dir.path()), Error);  // the shard lacks the tensor
+  refused(Exit::data, {"x.safetensors", "tensor a is missing"});
 }
 
 TEST(ModelDir, AFolderWithoutWeightsSaysWhatWasExpected) {
