@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include <array>
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,10 +11,10 @@
 #include "store/parallel.h"
 #include "vision/resize.h"
 
-// The loops below are plain and written to be vectorised: one clone for AVX2 machines, one for any.
+// The loops below are written to be vectorised: a clone for AVX-512 machines, one for AVX2, one for any.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
-#define ME2_VECTORISED __attribute__((target_clones("arch=x86-64-v3", "default")))
+#define ME2_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define ME2_VECTORISED
 #endif
@@ -23,166 +22,224 @@
 namespace me2::metrics {
 namespace {
 
-constexpr int kRadius = 5, kTaps = 2 * kRadius + 1, kLanes = 8;
+constexpr int kRadius = 5, kTaps = 2 * kRadius + 1, kLanes = 16;
+constexpr std::int64_t kWide = 2 * kLanes;
+typedef float Lanes __attribute__((vector_size(4 * kLanes)));
+typedef Lanes LooseLanes __attribute__((aligned(4), may_alias));  // anywhere in an array; auto would forget it
 
-struct Tap {  // out = (1 - part) in[low] + part in[high]
-  std::int64_t low, high;
-  float part;
+const LooseLanes& lanes(const float* p) { return *reinterpret_cast<const LooseLanes*>(p); }
+LooseLanes& lanes(float* p) { return *reinterpret_cast<LooseLanes*>(p); }
+double total(const Lanes& v) {
+  double sum = 0;
+  for (int k = 0; k < kLanes; ++k) sum += v[k];
+  return sum;
+}
+
+// Bilinear interpolation along one axis: out[i] = (1 - part[i]) in[low[i]] + part[i] in[high[i]], high <= low + 1.
+struct Taps {
+  std::vector<std::int32_t> low, high;
+  std::vector<float> part;
 };
 
-std::vector<Tap> taps_of(std::int64_t in, std::int64_t out) {  // half-pixel centres, as at::upsample_bilinear2d
-  std::vector<Tap> taps(out);
+Taps taps_of(std::int64_t in, std::int64_t out) {  // half-pixel centres, as at::upsample_bilinear2d
+  Taps taps;
   const float scale = static_cast<float>(in) / static_cast<float>(out);
   for (std::int64_t i = 0; i < out; ++i) {
     const float at = std::max(0.0f, (static_cast<float>(i) + 0.5f) * scale - 0.5f);
     const auto low = std::min(static_cast<std::int64_t>(at), in - 1);
-    taps[i] = {low, std::min(low + 1, in - 1), at - static_cast<float>(low)};
+    taps.low.push_back(static_cast<std::int32_t>(low)), taps.high.push_back(static_cast<std::int32_t>(std::min(low + 1, in - 1)));
+    taps.part.push_back(at - static_cast<float>(low));
   }
   return taps;
 }
 
-ME2_VECTORISED void mix(const float* a, const float* b, float part, std::int64_t n, float* out) {
-  for (std::int64_t i = 0; i < n; ++i) out[i] = (1 - part) * a[i] + part * b[i];
-}
-
-// One channel. scratch: two rows of the output's width, the last two source rows stretched.
-void enlarge(const float* in, std::int64_t in_w, const std::vector<Tap>& rows, const std::vector<Tap>& columns, float* scratch, float* out) {
-  const auto w = static_cast<std::int64_t>(columns.size());
-  std::int64_t held[2] = {-1, -1};
-  const auto stretched = [&](std::int64_t row, std::int64_t other) {
-    for (int k : {0, 1})
-      if (held[k] == row) return scratch + k * w;
-    const int k = held[0] == other ? 1 : 0;
-    const float* source = in + row * in_w;
-    for (std::int64_t c = 0; c < w; ++c) scratch[k * w + c] = (1 - columns[c].part) * source[columns[c].low] + columns[c].part * source[columns[c].high];
-    held[k] = row;
-    return scratch + k * w;
-  };
-  for (std::size_t r = 0; r < rows.size(); ++r) {
-    const float* low = stretched(rows[r].low, rows[r].high);
-    const float* high = stretched(rows[r].high, rows[r].low);
-    mix(low, high, rows[r].part, w, out + static_cast<std::int64_t>(r) * w);
-  }
-}
-
-struct Moments {
-  double x, y, xx, yy, xy;
+// With A that interpolation: A'A, which has three diagonals, and A'1. Sums over enlarged pictures are thereby sums over the pictures
+// as they are: <A x, A y> = <A'A x, y>.
+struct Gram {
+  std::vector<float> diagonal, next;  // next[i]: of rows i and i + 1; the last is 0
+  std::vector<float> weight;
 };
 
-ME2_VECTORISED Moments moments(const float* x, const float* y, std::int64_t n) {
-  double sx[kLanes] = {}, sy[kLanes] = {}, sxx[kLanes] = {}, syy[kLanes] = {}, sxy[kLanes] = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) {
-      const double a = x[i + k], b = y[i + k];
-      sx[k] += a, sy[k] += b, sxx[k] += a * a, syy[k] += b * b, sxy[k] += a * b;
-    }
-  Moments m{};
-  for (int k = 0; k < kLanes; ++k) m.x += sx[k], m.y += sy[k], m.xx += sxx[k], m.yy += syy[k], m.xy += sxy[k];
-  for (; i < n; ++i) m.x += x[i], m.y += y[i], m.xx += static_cast<double>(x[i]) * x[i], m.yy += static_cast<double>(y[i]) * y[i], m.xy += static_cast<double>(x[i]) * y[i];
-  return m;
-}
-
-// Within rounding: enlarging a flat picture moves its values by a last bit.
-ME2_VECTORISED bool constant(const float* x, std::int64_t n) {
-  constexpr int kWide = 4 * kLanes;
-  if (n == 0) return true;
-  float low[kWide], high[kWide];
-  for (int k = 0; k < kWide; ++k) low[k] = high[k] = x[0];
-  std::int64_t i = 0;
-  for (; i + kWide <= n; i += kWide)
-    for (int k = 0; k < kWide; ++k) {
-      low[k] = x[i + k] < low[k] ? x[i + k] : low[k];
-      high[k] = x[i + k] > high[k] ? x[i + k] : high[k];
-    }
-  for (; i < n; ++i) low[0] = std::min(low[0], x[i]), high[0] = std::max(high[0], x[i]);
-  return *std::max_element(high, high + kWide) - *std::min_element(low, low + kWide) <= 1e-6f;
-}
-
-double pearson(const float* x, const float* y, std::int64_t n) {
-  if (constant(x, n) || constant(y, n)) return std::numeric_limits<double>::quiet_NaN();
-  const Moments m = moments(x, y, n);
-  const double count = static_cast<double>(n);
-  return (m.xy - m.x * m.y / count) / std::sqrt((m.xx - m.x * m.x / count) * (m.yy - m.y * m.y / count));
-}
-
-ME2_VECTORISED void gray(const float* rgb, std::int64_t plane, float* out) {
-  for (std::int64_t i = 0; i < plane; ++i) out[i] = 0.2125f * rgb[i] + 0.7154f * rgb[plane + i] + 0.0721f * rgb[2 * plane + i];
-}
-
-// x^2 + y^2 and x y.
-ME2_VECTORISED void squares(const float* __restrict__ x, const float* __restrict__ y, std::int64_t w, float* __restrict__ s, float* __restrict__ p) {
-  for (std::int64_t c = 0; c < w; ++c) s[c] = x[c] * x[c] + y[c] * y[c], p[c] = x[c] * y[c];
-}
-
-// out[c] = sum_k g[k] in[k][c], c < n: across a row (in[k] = row + k) and down a column (in[k]: row k). Blocks stay in registers.
-typedef float Lanes __attribute__((vector_size(4 * kLanes)));
-typedef Lanes LooseLanes __attribute__((aligned(4), may_alias));  // anywhere in an array; auto would forget it
-
-ME2_VECTORISED void weigh(const float* const* in, std::int64_t n, const float* __restrict__ g, float* __restrict__ out) {
-  constexpr int kWide = 4 * kLanes;
-  std::int64_t c = 0;
-  for (; c + kWide <= n; c += kWide) {
-    Lanes sum0{}, sum1{}, sum2{}, sum3{};  // by name: as an array they would go through memory
-    for (int k = 0; k < kTaps; ++k) {
-      const LooseLanes* row = reinterpret_cast<const LooseLanes*>(in[k] + c);
-      sum0 += g[k] * row[0], sum1 += g[k] * row[1], sum2 += g[k] * row[2], sum3 += g[k] * row[3];
-    }
-    LooseLanes* to = reinterpret_cast<LooseLanes*>(out + c);
-    to[0] = sum0, to[1] = sum1, to[2] = sum2, to[3] = sum3;
+Gram gram_of(const Taps& taps, std::int64_t in) {
+  std::vector<double> diagonal(in), next(in), weight(in);
+  for (std::size_t i = 0; i < taps.low.size(); ++i) {
+    const double p = taps.part[i], q = 1 - p;
+    const auto low = taps.low[i], high = taps.high[i];
+    weight[low] += q, weight[high] += p;
+    diagonal[low] += q * q, diagonal[high] += p * p;
+    if (low == high) diagonal[low] += 2 * p * q;
+    else next[low] += p * q;
   }
-  for (; c < n; ++c) {
-    float sum = 0;
-    for (int k = 0; k < kTaps; ++k) sum += g[k] * in[k][c];
-    out[c] = sum;
-  }
+  return {{diagonal.begin(), diagonal.end()}, {next.begin(), next.end()}, {weight.begin(), weight.end()}};
 }
 
-ME2_VECTORISED double similarity(const float* ux, const float* uy, const float* s, const float* p, std::int64_t n) {
-  constexpr float c1 = 0.01f * 0.01f, c2 = 0.03f * 0.03f;
-  double sum[kLanes] = {};
+struct Spread {
+  float low, high;
+  double sum;
+};
+
+ME2_VECTORISED Spread spread(const float* x, std::int64_t n) {
+  Spread out{x[0], x[0], 0};
   std::int64_t i = 0;
-  // Written out in both loops: a lambda would not be compiled for the clone's machine.
-  for (; i + kLanes <= n; i += kLanes)
-    for (int k = 0; k < kLanes; ++k) {
-      const float xy = ux[i + k] * uy[i + k], xx = ux[i + k] * ux[i + k] + uy[i + k] * uy[i + k];
-      sum[k] += ((2 * xy + c1) * (2 * (p[i + k] - xy) + c2)) / ((xx + c1) * (s[i + k] - xx + c2));
+  if (n >= kLanes) {
+    Lanes low = lanes(x), high = low;
+    while (i + kLanes <= n) {  // sums of a few thousand in float, then in double
+      Lanes sum{};
+      for (const auto end = std::min(n, i + 64 * kLanes); i + kLanes <= end; i += kLanes) {
+        const Lanes v = lanes(x + i);
+        low = v < low ? v : low, high = v > high ? v : high, sum += v;
+      }
+      out.sum += total(sum);
     }
-  double total = 0;
-  for (double v : sum) total += v;
+    for (int k = 0; k < kLanes; ++k) out.low = std::min(out.low, low[k]), out.high = std::max(out.high, high[k]);
+  }
+  for (; i < n; ++i) out.low = std::min(out.low, x[i]), out.high = std::max(out.high, x[i]), out.sum += x[i];
+  return out;
+}
+
+// out = a up + b mid + c down - shift, up and down null beyond the border.
+ME2_VECTORISED void three_rows(const float* up, const float* mid, const float* down, float a, float b, float c, float shift, std::int64_t n, float* __restrict__ out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = a * up[i] + b * mid[i] + c * down[i] - shift;
+}
+
+struct Sums {
+  double x = 0, y = 0, xx = 0, yy = 0, xy = 0;
+};
+
+// Adds one row to the sums over the enlarged pair. gx, gy: the rows' A'A down the columns, a zero at either end; x, y: the rows;
+// cx, cy: what is subtracted from every pixel.
+ME2_VECTORISED void add_row(const float* gx, const float* gy, const float* x, const float* y, float cx, float cy, const float* diagonal, const float* next,
+                            const float* weight, float row_weight, std::int64_t n, Sums& sums) {
+  Lanes sx{}, sy{}, sxx{}, syy{}, sxy{};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Lanes d = lanes(diagonal + i), before = lanes(next + i - 1), after = lanes(next + i), w = lanes(weight + i);
+    const Lanes a = lanes(x + i) - cx, b = lanes(y + i) - cy;
+    const Lanes ga = d * lanes(gx + i) + before * lanes(gx + i - 1) + after * lanes(gx + i + 1);
+    const Lanes gb = d * lanes(gy + i) + before * lanes(gy + i - 1) + after * lanes(gy + i + 1);
+    sx += w * a, sy += w * b, sxx += ga * a, sxy += ga * b, syy += gb * b;
+  }
+  sums.x += row_weight * total(sx), sums.y += row_weight * total(sy), sums.xx += total(sxx), sums.yy += total(syy), sums.xy += total(sxy);
   for (; i < n; ++i) {
-    const float xy = ux[i] * uy[i], xx = ux[i] * ux[i] + uy[i] * uy[i];
-    total += ((2 * xy + c1) * (2 * (p[i] - xy) + c2)) / ((xx + c1) * (s[i] - xx + c2));
+    const float a = x[i] - cx, b = y[i] - cy;
+    const float ga = diagonal[i] * gx[i] + next[i - 1] * gx[i - 1] + next[i] * gx[i + 1], gb = diagonal[i] * gy[i] + next[i - 1] * gy[i - 1] + next[i] * gy[i + 1];
+    sums.x += row_weight * weight[i] * a, sums.y += row_weight * weight[i] * b;
+    sums.xx += ga * a, sums.xy += ga * b, sums.yy += gb * b;
   }
-  return total;
 }
 
+// Pearson r of a pair of pictures [3, h, w] once enlarged, without enlarging them. columns.next has a zero in front here.
+double pearson(const float* x, const float* y, std::int64_t h, std::int64_t w, const Gram& rows, const Gram& columns, double count) {
+  const auto nan = std::numeric_limits<double>::quiet_NaN();
+  const std::int64_t plane = h * w;
+  const Spread of_x = spread(x, 3 * plane), of_y = spread(y, 3 * plane);
+  if (of_x.high - of_x.low <= 1e-6f || of_y.high - of_y.low <= 1e-6f) return nan;
+  const float cx = static_cast<float>(of_x.sum / static_cast<double>(3 * plane)), cy = static_cast<float>(of_y.sum / static_cast<double>(3 * plane));
+  std::vector<float> gx(w + 2), gy(w + 2);
+  Sums sums;
+  for (std::int64_t channel = 0; channel < 3; ++channel)
+    for (std::int64_t r = 0; r < h; ++r) {
+      const float* px = x + channel * plane + r * w;
+      const float* py = y + channel * plane + r * w;
+      const float a = r > 0 ? rows.next[r - 1] : 0, b = rows.diagonal[r], c = rows.next[r];  // 0 for the last row
+      const std::int64_t up = r > 0 ? -w : 0, down = r + 1 < h ? w : 0;
+      three_rows(px + up, px, px + down, a, b, c, (a + b + c) * cx, w, gx.data() + 1);
+      three_rows(py + up, py, py + down, a, b, c, (a + b + c) * cy, w, gy.data() + 1);
+      add_row(gx.data() + 1, gy.data() + 1, px, py, cx, cy, columns.diagonal.data(), columns.next.data() + 1, columns.weight.data(), rows.weight[r], w, sums);
+    }
+  const double xx = sums.xx - sums.x * sums.x / count, yy = sums.yy - sums.y * sums.y / count;
+  if (xx <= 1e-13 * count || yy <= 1e-13 * count) return nan;  // flat within rounding once resized
+  return (sums.xy - sums.x * sums.y / count) / std::sqrt(xx * yy);
+}
+
+ME2_VECTORISED void gray(const float* red, const float* green, const float* blue, std::int64_t n, float* out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = 0.2125f * red[i] + 0.7154f * green[i] + 0.0721f * blue[i];
+}
+
+ME2_VECTORISED void stretch(const float* in, const std::int32_t* low, const std::int32_t* high, const float* part, std::int64_t n, float* __restrict__ out) {
+  for (std::int64_t i = 0; i < n; ++i) out[i] = (1 - part[i]) * in[low[i]] + part[i] * in[high[i]];
+}
+
+// The row of x and y between two stretched ones, its x^2 + y^2 and x y.
+ME2_VECTORISED void maps_of(const float* x0, const float* x1, const float* y0, const float* y1, float part, std::int64_t n, float* __restrict__ x, float* __restrict__ y,
+                            float* __restrict__ s, float* __restrict__ p) {
+  const float rest = 1 - part;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const float a = rest * x0[i] + part * x1[i], b = rest * y0[i] + part * y1[i];
+    x[i] = a, y[i] = b, s[i] = a * a + b * b, p[i] = a * b;
+  }
+}
+
+// out[c] = sum_k g[k] in[c + k], c < n, n >= kWide: the last block goes back over what is done.
+ME2_VECTORISED void across(const float* in, std::int64_t n, const float* g, float* __restrict__ out) {
+  for (std::int64_t block = 0; block < n; block += kWide) {
+    const std::int64_t c = std::min(block, n - kWide);
+    Lanes sum0{}, sum1{};
+    for (int k = 0; k < kTaps; ++k) sum0 += g[k] * lanes(in + c + k), sum1 += g[k] * lanes(in + c + k + kLanes);
+    lanes(out + c) = sum0, lanes(out + c + kLanes) = sum1;
+  }
+}
+
+// The sum of the similarity over a row. ring: kTaps rows of each of the four maps, filtered across; first: the oldest of them.
+// n is a multiple of kLanes in memory, of which `valid` count.
+ME2_VECTORISED double similarity(const float* ring, std::int64_t first, std::int64_t n, std::int64_t valid, const float* g) {
+  constexpr float c1 = 0.01f * 0.01f, c2 = 0.03f * 0.03f;
+  const float* rows[kTaps];
+  for (int k = 0; k < kTaps; ++k) rows[k] = ring + (first + k) % kTaps * n;
+  const std::int64_t map = kTaps * n;
+  Lanes sum{};
+  double tail = 0;
+  for (std::int64_t c = 0; c < n; c += kLanes) {
+    Lanes ux{}, uy{}, s{}, p{};
+    for (int k = 0; k < kTaps; ++k) {
+      const float* at = rows[k] + c;
+      ux += g[k] * lanes(at), uy += g[k] * lanes(at + map), s += g[k] * lanes(at + 2 * map), p += g[k] * lanes(at + 3 * map);
+    }
+    const Lanes xy = ux * uy, xx = ux * ux + uy * uy;
+    const Lanes value = ((2 * xy + c1) * (2 * (p - xy) + c2)) / ((xx + c1) * (s - xx + c2));
+    if (c + kLanes <= valid) {
+      sum += value;
+    } else {
+      for (std::int64_t k = 0; c + k < valid; ++k) tail += value[k];
+    }
+  }
+  return total(sum) + tail;
+}
+
+// SSIM of the gray of a pair [3, h, w] enlarged by the taps, row by row: nothing of the enlarged size is kept but the window's rows.
 // The mean leaves out kRadius pixels at each border, so no value beyond the border is ever needed.
-double ssim_gray(const float* x, const float* y, std::int64_t h, std::int64_t w) {
+double ssim(const float* x, const float* y, std::int64_t in_h, std::int64_t in_w, const Taps& rows, const Taps& columns) {
+  const auto h = static_cast<std::int64_t>(rows.low.size()), w = static_cast<std::int64_t>(columns.low.size());
   const std::int64_t inner_h = h - 2 * kRadius, inner_w = w - 2 * kRadius;
   if (inner_h < 1 || inner_w < 1) throw data_error("SSIM needs images of {0}x{0} pixels or more, {1}x{2} found", kTaps, h, w);
   float g[kTaps];
-  double total = 0;
-  for (int k = 0; k < kTaps; ++k) total += std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5));
-  for (int k = 0; k < kTaps; ++k) g[k] = static_cast<float>(std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5)) / total);
-  // The last kTaps rows of x, y, x^2 + y^2 and x y, filtered across; what is filtered down is used at once.
-  std::vector<float> held(4 * kTaps * inner_w), down(4 * inner_w), products(2 * w);
-  const auto ring = [&](int map, std::int64_t row) { return held.data() + (map * kTaps + row % kTaps) * inner_w; };
+  double sum_g = 0;
+  for (int k = 0; k < kTaps; ++k) sum_g += std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5));
+  for (int k = 0; k < kTaps; ++k) g[k] = static_cast<float>(std::exp(-0.5 * (k - kRadius) * (k - kRadius) / (1.5 * 1.5)) / sum_g);
+  // Rows are padded with zeros to whole vectors; similarity() leaves the padding out.
+  const std::int64_t padded = std::max((inner_w + kLanes - 1) / kLanes * kLanes, kWide), wide = padded + 2 * kRadius, plane = in_h * in_w;
+  std::vector<float> ring(4 * kTaps * padded), maps(4 * wide), stretched(4 * w), grays(in_w);
+  std::int64_t held[2] = {-1, -1};  // source rows in `stretched`: x and y of one, x and y of the other
+  const auto hold = [&](std::int64_t row, std::int64_t other) {
+    for (int k : {0, 1})
+      if (held[k] == row) return stretched.data() + 2 * k * w;
+    const int k = held[0] == other ? 1 : 0;
+    float* out = stretched.data() + 2 * k * w;
+    for (const int which : {0, 1}) {
+      const float* at = (which == 0 ? x : y) + row * in_w;
+      gray(at, at + plane, at + 2 * plane, in_w, grays.data());
+      stretch(grays.data(), columns.low.data(), columns.high.data(), columns.part.data(), w, out + which * w);
+    }
+    held[k] = row;
+    return out;
+  };
   double sum = 0;
   for (std::int64_t r = 0; r < h; ++r) {
-    squares(x + r * w, y + r * w, w, products.data(), products.data() + w);
-    const float* maps[4] = {x + r * w, y + r * w, products.data(), products.data() + w};
-    const float* in[kTaps];
-    for (int m = 0; m < 4; ++m) {
-      for (int k = 0; k < kTaps; ++k) in[k] = maps[m] + k;
-      weigh(in, inner_w, g, ring(m, r));
-    }
-    if (r < kTaps - 1) continue;
-    for (int m = 0; m < 4; ++m) {
-      for (int k = 0; k < kTaps; ++k) in[k] = ring(m, r - (kTaps - 1) + k);
-      weigh(in, inner_w, g, down.data() + m * inner_w);
-    }
-    sum += similarity(down.data(), down.data() + inner_w, down.data() + 2 * inner_w, down.data() + 3 * inner_w, inner_w);
+    const float* low = hold(rows.low[r], rows.high[r]);
+    const float* high = hold(rows.high[r], rows.low[r]);
+    maps_of(low, high, low + w, high + w, rows.part[r], w, maps.data(), maps.data() + wide, maps.data() + 2 * wide, maps.data() + 3 * wide);
+    for (int m = 0; m < 4; ++m) across(maps.data() + m * wide, padded, g, ring.data() + (m * kTaps + r % kTaps) * padded);
+    if (r >= kTaps - 1) sum += similarity(ring.data(), (r + 1) % kTaps, padded, inner_w, g);
   }
   return sum / static_cast<double>(inner_h * inner_w);
 }
@@ -203,7 +260,7 @@ PixelScores pixel_scores(const at::Tensor& truth, const at::Tensor& recon, const
   if (options.pixcorr) out.pixcorr.resize(n);
   if (options.ssim) out.ssim.resize(n);
   const auto [h, w] = vision::shorter_edge_size(truth.size(2), truth.size(3), options.size);
-  const std::int64_t in_h = truth.size(2), in_w = truth.size(3), plane = h * w;
+  const std::int64_t in_h = truth.size(2), in_w = truth.size(3);
   // Growing, a triangle filter is bilinear interpolation; only shrinking with antialiasing needs the general resize.
   const bool general = options.antialias && (h < in_h || w < in_w);
   const auto prepare = [&](const at::Tensor& x) {
@@ -212,26 +269,16 @@ PixelScores pixel_scores(const at::Tensor& truth, const at::Tensor& recon, const
   const at::Tensor a = prepare(truth), b = prepare(recon);
   const float* pa = a.const_data_ptr<float>();
   const float* pb = b.const_data_ptr<float>();
-  const auto rows = taps_of(in_h, h), columns = taps_of(in_w, w);
-  // One thread takes a whole pair: what it enlarges stays in its cache.
+  const std::int64_t from_h = a.size(2), from_w = a.size(3);
+  const auto rows = taps_of(from_h, h), columns = taps_of(from_w, w);
+  const Gram of_rows = gram_of(rows, from_h);
+  Gram of_columns = gram_of(columns, from_w);
+  of_columns.next.insert(of_columns.next.begin(), 0.0f);
   store::parallel_for(n, at::get_num_threads(), [&, h = h, w = w](std::int64_t i) {
-    std::vector<float> big(general ? 0 : 6 * plane), scratch(2 * w), grays(options.ssim ? 2 * plane : 0);
-    const float* x = pa + i * 3 * in_h * in_w;
-    const float* y = pb + i * 3 * in_h * in_w;
-    if (general) {
-      x = pa + i * 3 * plane, y = pb + i * 3 * plane;
-    } else {
-      for (int c = 0; c < 3; ++c) {
-        enlarge(x + c * in_h * in_w, in_w, rows, columns, scratch.data(), big.data() + c * plane);
-        enlarge(y + c * in_h * in_w, in_w, rows, columns, scratch.data(), big.data() + (3 + c) * plane);
-      }
-      x = big.data(), y = big.data() + 3 * plane;
-    }
-    if (options.pixcorr) out.pixcorr[i] = pearson(x, y, 3 * plane);
-    if (!options.ssim) return;
-    gray(x, plane, grays.data());
-    gray(y, plane, grays.data() + plane);
-    out.ssim[i] = ssim_gray(grays.data(), grays.data() + plane, h, w);
+    const float* x = pa + i * 3 * from_h * from_w;
+    const float* y = pb + i * 3 * from_h * from_w;
+    if (options.pixcorr) out.pixcorr[i] = pearson(x, y, from_h, from_w, of_rows, of_columns, static_cast<double>(3 * h * w));
+    if (options.ssim) out.ssim[i] = ssim(x, y, from_h, from_w, rows, columns);
   });
   return out;
 }

@@ -13,8 +13,9 @@
 namespace me2::metrics {
 namespace {
 
-constexpr std::int64_t kBlock = 256;    // rows of the streamed set in memory as f32
-constexpr std::int64_t kSlice = 16384;  // features of the held set turned into f32 at once
+constexpr std::int64_t kBlock = 256;   // rows of the streamed set in memory, as stored
+constexpr std::int64_t kSlice = 2048;  // features of both turned into f32 at once: stays in the cache
+constexpr std::int64_t kRead = 32;     // rows of one read
 
 Direction summarise(std::vector<double> per_draw, std::vector<double> per_query) {
   Direction d;
@@ -60,31 +61,46 @@ Rows Rows::of(const at::Tensor& x) {
   return {x.size(0), [x](std::int64_t first, std::int64_t count) { return x.narrow(0, first, count).flatten(1); }};
 }
 
+namespace {
+
+// Rows [first, first + count) as stored, in `out` (made when it is not there yet).
+void read_into(const Rows& rows, std::int64_t first, std::int64_t count, at::Tensor& out) {
+  for (std::int64_t i = 0; i < count; i += kRead) {
+    const at::Tensor part = rows.read(first + i, std::min(kRead, count - i));
+    if (!out.defined()) out = at::empty({count, part.size(1)}, part.options());
+    if (part.size(1) != out.size(1) || part.scalar_type() != out.scalar_type()) throw data_error("embeddings of one width and type expected, {} and {} found", out.size(1), part.size(1));
+    out.narrow(0, i, part.size(0)).copy_(part);
+  }
+}
+
+}  // namespace
+
 at::Tensor cosine_matrix(const Rows& brain, const Rows& image) {
   if (brain.size == 0 || image.size == 0) throw data_error("no embeddings to compare");
-  std::vector<at::Tensor> parts;
-  for (std::int64_t i = 0; i < image.size; i += 64) parts.push_back(image.read(i, std::min<std::int64_t>(64, image.size - i)));
-  const std::int64_t features = parts[0].size(1);
-  at::Tensor out = at::zeros({brain.size, image.size}, at::kFloat);
-  std::vector<at::Tensor> norms;
-  for (auto& part : parts) norms.push_back(part.to(at::kFloat).norm(2, 1));
-  const at::Tensor image_norm = at::cat(norms);
+  at::Tensor held;
+  read_into(image, 0, image.size, held);
+  const std::int64_t features = held.size(1);
+  at::Tensor out = at::zeros({brain.size, image.size}, at::kFloat), held_squares = at::zeros({image.size}, at::kDouble);
+  // Buffers are kept: fresh ones of this size cost more than the arithmetic.
+  at::Tensor rows, row_slice, held_slice = at::empty({image.size, std::min(kSlice, features)}, at::kFloat);
+  const auto squares = [](const at::Tensor& x) { return at::linalg_vector_norm(x, 2, at::IntArrayRef{1}).to(at::kDouble).square_(); };
   for (std::int64_t first = 0; first < brain.size; first += kBlock) {
     const std::int64_t count = std::min(kBlock, brain.size - first);
-    at::Tensor block = at::empty({count, features}, at::kFloat);
-    for (std::int64_t i = 0; i < count; i += 32) {
-      const at::Tensor rows = brain.read(first + i, std::min<std::int64_t>(32, count - i));
-      if (rows.size(1) != features) throw data_error("brain and image embeddings of one width expected, {} and {} found", rows.size(1), features);
-      block.narrow(0, i, rows.size(0)).copy_(rows);
-    }
-    at::Tensor dots = out.narrow(0, first, count);
+    if (rows.defined() && rows.size(0) != count) rows = rows.narrow(0, 0, count);
+    read_into(brain, first, count, rows);
+    if (rows.size(1) != features) throw data_error("brain and image embeddings of one width expected, {} and {} found", rows.size(1), features);
+    if (!row_slice.defined()) row_slice = at::empty({count, held_slice.size(1)}, at::kFloat);
+    at::Tensor dots = out.narrow(0, first, count), row_squares = at::zeros({count}, at::kDouble);
     for (std::int64_t f = 0; f < features; f += kSlice) {
-      const auto last = std::min(f + kSlice, features);
-      std::vector<at::Tensor> slices;
-      for (auto& part : parts) slices.push_back(part.slice(1, f, last).to(at::kFloat));
-      dots.addmm_(block.slice(1, f, last), at::cat(slices).t());
+      const auto width = std::min(kSlice, features - f);
+      at::Tensor a = row_slice.narrow(0, 0, count).narrow(1, 0, width), b = held_slice.narrow(1, 0, width);
+      a.copy_(rows.narrow(1, f, width));
+      b.copy_(held.narrow(1, f, width));
+      row_squares += squares(a);
+      if (first == 0) held_squares += squares(b);
+      dots.addmm_(a, b.t());
     }
-    dots.div_(block.norm(2, 1, true)).div_(image_norm.unsqueeze(0));
+    dots.div_(row_squares.sqrt().to(at::kFloat).unsqueeze(1)).div_(held_squares.sqrt().to(at::kFloat).unsqueeze(0));
   }
   return out;
 }

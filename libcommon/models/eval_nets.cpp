@@ -19,6 +19,7 @@ at::Tensor max_pool(const at::Tensor& x, std::int64_t kernel, std::int64_t strid
 at::Tensor average(const at::Tensor& x) { return x.mean({2, 3}); }
 
 // A convolution with its batch norm folded in: one pass over the feature map instead of two. Kernel and groups from the weight.
+// Weights and feature maps are kept channels last, as the convolution kernels want them: others are reordered at every call.
 struct Conv {
   at::Tensor weight, bias;
   Pair stride{1, 1}, padding{0, 0};
@@ -27,7 +28,7 @@ struct Conv {
   static Conv plain(const Scope& s, std::int64_t step, std::int64_t pad) {
     const auto shape = four(s, "weight");
     Conv c;
-    c.weight = s.param("weight", shape);
+    c.weight = s.param("weight", shape).contiguous(at::MemoryFormat::ChannelsLast);
     c.bias = s.param("bias", {shape[0]});
     c.stride = {step, step}, c.padding = {pad, pad};
     return c;
@@ -42,7 +43,7 @@ struct Conv {
     if (s.has(norm + ".num_batches_tracked")) s.buffer(norm + ".num_batches_tracked", {});
     const at::Tensor scale = gamma / (variance + eps).sqrt();
     Conv c;
-    c.weight = (raw.to(at::kDouble) * scale.reshape({-1, 1, 1, 1})).to(raw.scalar_type()).contiguous();
+    c.weight = (raw.to(at::kDouble) * scale.reshape({-1, 1, 1, 1})).to(raw.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
     c.bias = (beta - mean * scale).to(raw.scalar_type());
     c.stride = {step, step};
     if (!valid) c.padding = {shape[2] / 2, shape[3] / 2};
@@ -224,7 +225,7 @@ struct Clip : EvalNet {
     return c;
   }
   Clip(const Scope& s, const Json& json) : tower(s, config(s, json)) {}
-  std::vector<at::Tensor> operator()(const at::Tensor& x) const override { return {tower(x).pooled}; }
+  std::vector<at::Tensor> operator()(const at::Tensor& x) const override { return {tower.pooled(x)}; }
 };
 
 }  // namespace
@@ -237,7 +238,8 @@ const char* eval_net_name(EvalNetKind kind) {
 at::Tensor eval_net_input(EvalNetKind kind, const at::Tensor& images, bool antialias) {
   constexpr std::array<std::int64_t, 5> sizes{256, 342, 224, 255, 224};
   const at::Tensor x = vision::resize_shorter(images, sizes[static_cast<std::size_t>(kind)], vision::Interp::bilinear, antialias);
-  return kind == EvalNetKind::clip ? vision::normalize(x, vision::kClipMean, vision::kClipStd) : vision::normalize(x, vision::kImageNetMean, vision::kImageNetStd);
+  if (kind == EvalNetKind::clip) return vision::normalize(x, vision::kClipMean, vision::kClipStd);
+  return vision::normalize(x, vision::kImageNetMean, vision::kImageNetStd).contiguous(at::MemoryFormat::ChannelsLast);
 }
 
 std::unique_ptr<EvalNet> load_eval_net(EvalNetKind kind, const weights::StateDict& dict, at::ScalarType dtype, at::Device device) {

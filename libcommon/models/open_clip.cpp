@@ -32,7 +32,7 @@ Activation activation_of(const Json& config) {
 }
 
 at::Tensor activate(const at::Tensor& x, Activation activation) {
-  return activation == Activation::gelu ? at::gelu(x) : x * at::sigmoid(1.702 * x);
+  return activation == Activation::gelu ? at::gelu(x) : x * at::mul(x, 1.702).sigmoid_();
 }
 
 std::vector<ResidualAttentionBlock> make_blocks(const nn::Scope& s, std::int64_t layers, std::int64_t width, std::int64_t heads,
@@ -130,6 +130,17 @@ at::Tensor ResidualAttentionBlock::operator()(const at::Tensor& x, bool causal) 
   return y + c_proj(activate(c_fc(ln_2(y)), activation));
 }
 
+at::Tensor ResidualAttentionBlock::first(const at::Tensor& x) const {
+  const auto B = x.size(0), W = x.size(2);
+  const auto normed = ln_1(x);
+  const auto split = [&](const at::Tensor& t, std::int64_t parts) { return t.view({B, t.size(1), parts, heads, W / heads}).permute({2, 0, 3, 1, 4}); };
+  const auto q = split(at::linear(normed.slice(1, 0, 1), in_proj_weight.slice(0, 0, W), in_proj_bias.slice(0, 0, W)), 1);
+  const auto kv = split(at::linear(normed, in_proj_weight.slice(0, W), in_proj_bias.slice(0, W)), 2);
+  const auto mixed = at::scaled_dot_product_attention(q[0], kv[0], kv[1]).transpose(1, 2).reshape({B, 1, W});
+  const auto y = x.slice(1, 0, 1) + out_proj(mixed);
+  return y + c_proj(activate(c_fc(ln_2(y)), activation));
+}
+
 OpenClipVision::OpenClipVision(const nn::Scope& s, const OpenClipVisionConfig& c)
     : config(c),
       conv1(s.sub("conv1"), 3, c.width, c.patch_size, c.patch_size, 0, false),
@@ -141,10 +152,19 @@ OpenClipVision::OpenClipVision(const nn::Scope& s, const OpenClipVisionConfig& c
       blocks(make_blocks(s.sub("transformer").sub("resblocks"), c.layers, c.width, c.heads, c.mlp_width, c.activation)),
       ln_post(s.sub("ln_post"), c.width) {}
 
+at::Tensor OpenClipVision::embedded(const at::Tensor& x) const {
+  const auto h = conv1(x).flatten(2).transpose(1, 2);
+  return ln_pre(at::cat({class_embedding.expand({x.size(0), 1, config.width}), h}, 1) + positional_embedding);
+}
+
+at::Tensor OpenClipVision::pooled(const at::Tensor& x) const {
+  auto h = embedded(x);
+  for (std::size_t i = 0; i + 1 < blocks.size(); ++i) h = blocks[i](h, false);
+  return at::matmul(ln_post(blocks.back().first(h)).select(1, 0), proj);
+}
+
 OpenClipVision::Output OpenClipVision::operator()(const at::Tensor& x, const Probe& probe) const {
-  auto h = conv1(x).flatten(2).transpose(1, 2);  // [B, N, W]
-  h = at::cat({class_embedding.expand({x.size(0), 1, config.width}), h}, 1) + positional_embedding;
-  h = ln_pre(h);
+  auto h = embedded(x);
   if (probe) probe("ln_pre", h);
   for (std::size_t i = 0; i < blocks.size(); ++i) {
     h = blocks[i](h, false);

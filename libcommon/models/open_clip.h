@@ -42,6 +42,7 @@ struct ResidualAttentionBlock {
   ResidualAttentionBlock(const nn::Scope& s, std::int64_t width, std::int64_t heads, std::int64_t mlp_width,
                          std::int64_t layers, Activation activation);
   at::Tensor operator()(const at::Tensor& x, bool causal) const;  // x [B, N, W]
+  at::Tensor first(const at::Tensor& x) const;                    // the first token of that alone, not causal: [B, 1, W]
 };
 
 using Probe = std::function<void(const std::string& name, const at::Tensor&)>;  // sees intermediate states, for tests
@@ -59,6 +60,10 @@ struct OpenClipVision {
   nn::LayerNorm ln_post;
   OpenClipVision(const nn::Scope& s, const OpenClipVisionConfig& config);
   Output operator()(const at::Tensor& x, const Probe& probe = {}) const;  // x [B, 3, S, S] normalised pixels
+  at::Tensor pooled(const at::Tensor& x) const;                           // Output::pooled alone, without the last block's other tokens
+
+ private:
+  at::Tensor embedded(const at::Tensor& x) const;  // [B, N, W] what the first block takes
 };
 
 struct OpenClipText {

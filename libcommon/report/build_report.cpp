@@ -12,6 +12,7 @@
 #include "report/caption_evaluation.h"
 #include "report/image_set.h"
 #include "report/paper.h"
+#include "report/report_tables.h"
 #include "report/svg.h"
 #include "store/stage.h"
 #include "store/table.h"
@@ -31,9 +32,11 @@ double number_or_nan(const Json& j) { return j.is_number() ? j.get<double>() : s
 
 void add_scores(ReportPage& page, const std::vector<std::string>& files, const std::string& paper, Json& provenance) {
   std::map<std::string, std::size_t> at;
+  std::vector<Json> read;
   for (const auto& file : files) {
     const Json j = read_json_file(file);
     if (!j.contains("scores") || !j["scores"].is_object()) throw data_error("{}: no scores: a file of me2-eval score --out expected", file);
+    read.push_back(j);
     for (const auto& [name, s] : j["scores"].items()) {
       ReportScore score;
       score.name = name;
@@ -55,6 +58,7 @@ void add_scores(ReportPage& page, const std::vector<std::string>& files, const s
       for (const auto& note : j["notes"]) page.notes.push_back(note.get<std::string>());
     provenance.push_back({{"file", file}, {"provenance", j.value("provenance", Json())}});
   }
+  page.tables = report_tables(read);
 }
 
 // The commands of a provenance record and of all its inputs, oldest first, each once.
@@ -133,7 +137,8 @@ void add_charts(ReportPage& page) {
   Dots dots{"images", "#3d7ea6", {}, {}};
   for (const auto& card : page.cards)
     if (card.scores.size() >= 2) dots.points.emplace_back(card.scores[0].second, card.scores[1].second), dots.names.push_back(card.id);
-  page.charts.push_back(scatter(names[0].first + " against " + names[1].first, names[0].first, names[1].first, {dots}));
+  const auto x = meaning_of(names[0].first).label, y = meaning_of(names[1].first).label;
+  page.charts.push_back(scatter(y + " against " + x + ", one dot for each stimulus", x, y, {dots}));
 }
 
 }  // namespace

@@ -67,6 +67,10 @@ class Pairs {
 
  private:
   at::Tensor part(const ImageSet& set, std::size_t which, std::int64_t first, std::int64_t count) const {
+    if (set.one_size()) {
+      const auto& rows = joined_.rows[which];
+      return metrics::to_scoring_size(set.read({rows.begin() + first, rows.begin() + first + count}), options_.antialias);
+    }
     std::vector<at::Tensor> images;  // one by one: pictures of a folder differ in size
     for (std::int64_t i = first; i < first + count; ++i)
       images.push_back(metrics::to_scoring_size(set.read({joined_.rows[which][i]}), options_.antialias));

@@ -26,6 +26,7 @@ struct ReportCard {  // one test stimulus
   std::vector<ReportPicture> pictures;
   std::string caption, reference;
   std::vector<std::pair<std::string, double>> scores;  // name, value; what the cards can be sorted by
+                                                       // names as in ReportPage::scores, which knows their labels
 };
 
 struct ReportRetrieval {  // one query and what it found, best first
@@ -33,11 +34,19 @@ struct ReportRetrieval {  // one query and what it found, best first
   std::vector<std::pair<std::string, bool>> found;  // picture, is it the right one
 };
 
+struct ReportTable {
+  std::string title, text;  // text: what its columns are
+  std::vector<std::string> head;
+  std::vector<std::vector<std::string>> rows;  // a first cell that names the row; numbers are set to the right
+  bool folded = false;
+};
+
 struct ReportPage {
   std::string title, setting;  // setting: one paragraph in plain words: subject, sessions, model, how many images
   std::vector<std::string> notes;  // caveats a reader must know
   std::vector<ReportScore> scores;
   std::vector<std::pair<std::string, std::string>> not_run;  // metric, what it needs
+  std::vector<ReportTable> tables;                           // after the scores
   std::vector<ReportCard> cards;
   std::string sort_by;  // score that the best, median and worst are chosen by
   std::vector<ReportRetrieval> retrieval;

@@ -92,6 +92,7 @@ ImageSet ImageSet::open(const std::string& path, const std::string& array) {
     if (files->empty()) throw data_error("{}: a store or a folder of PNG or JPEG images expected", path);
     std::sort(files->begin(), files->end());
     set.size_ = static_cast<std::int64_t>(files->size());
+    set.one_size_ = false;
     for (const auto& f : *files) {
       set.keys_.push_back(fs::path(f).stem().string());
       set.aliases_.push_back(number_in(set.keys_.back()));

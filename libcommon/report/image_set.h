@@ -25,6 +25,7 @@ class ImageSet {
   const std::vector<std::string>& keys() const { return keys_; }
   const std::vector<std::string>& aliases() const { return aliases_; }  // a second name where there is one: `name`, the number in a stem
   std::string shape() const { return shape_; }                          // "512x512", for messages
+  bool one_size() const { return one_size_; }                           // false: pictures of a folder, which may differ
   // Rows as float [n, 3, H, W] in [0, 1], as stored; rows of a folder must be of one size within a call.
   // Exit::data naming set and row for values that are not finite or not in [0, 1], and for a picture that cannot be decoded.
   at::Tensor read(const std::vector<std::int64_t>& rows) const;
@@ -32,6 +33,7 @@ class ImageSet {
  private:
   std::string path_, shape_;
   std::int64_t size_ = 0;
+  bool one_size_ = true;
   std::vector<std::string> keys_, aliases_;
   Read read_;
 };

@@ -4,6 +4,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,7 +20,8 @@ namespace me2::text {
 // leaderboards (no paraphrase tables, no tuned weights), so its numbers are not comparable with theirs.
 class Meteor {
  public:
-  explicit Meteor(const WordNet& wordnet) : wordnet_(&wordnet) {}
+  explicit Meteor(const WordNet& wordnet);
+  ~Meteor();
   struct Detail {
     double score = 0, precision = 0, recall = 0;
     std::vector<std::pair<int, int>> exact, stem, synonym;  // (hypothesis, reference) positions, in the order found
@@ -29,7 +31,9 @@ class Meteor {
   double score(std::span<const std::string> references, const std::string& hypothesis) const;  // the best reference
 
  private:
+  struct Memory;  // stems and synonyms of the words met so far: captions share most of theirs. Thread-safe.
   const WordNet* wordnet_;
+  std::unique_ptr<Memory> memory_;
 };
 
 struct FMeasure {

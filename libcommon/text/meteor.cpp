@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cmath>
+#include <mutex>
+#include <set>
+#include <unordered_map>
 
 #include "text/caption_scores.h"
 #include "text/nltk_tokens.h"
@@ -39,6 +42,26 @@ std::vector<std::pair<int, int>> pair_up(std::vector<Token>& hypothesis, std::ve
 
 }  // namespace
 
+struct Meteor::Memory {
+  std::mutex mutex;
+  std::unordered_map<std::u32string, std::u32string> stems;
+  std::unordered_map<std::u32string, std::set<std::u32string>> synonyms;  // of a stem, itself included; entries stay where they are
+
+  template <class Map, class Make>
+  const typename Map::mapped_type& get(Map& map, const std::u32string& key, const Make& make) {
+    {
+      const std::lock_guard lock(mutex);
+      if (const auto it = map.find(key); it != map.end()) return it->second;
+    }
+    auto value = make(key);
+    const std::lock_guard lock(mutex);
+    return map.emplace(key, std::move(value)).first->second;
+  }
+};
+
+Meteor::Meteor(const WordNet& wordnet) : wordnet_(&wordnet), memory_(std::make_unique<Memory>()) {}
+Meteor::~Meteor() = default;
+
 Meteor::Detail Meteor::compare(const std::string& reference_text, const std::string& hypothesis_text) const {
   std::vector<Token> hypothesis = tokens_of(hypothesis_text), reference = tokens_of(reference_text);
   const double hypothesis_length = static_cast<double>(hypothesis.size()), reference_length = static_cast<double>(reference.size());
@@ -46,14 +69,17 @@ Meteor::Detail Meteor::compare(const std::string& reference_text, const std::str
   const auto equal = [](const std::u32string& a) { return [&a](const std::u32string& b) { return a == b; }; };
   d.exact = pair_up(hypothesis, reference, equal);
   for (auto* side : {&hypothesis, &reference})
-    for (auto& token : *side) token.word = porter_stem(token.word);
+    for (auto& token : *side) token.word = memory_->get(memory_->stems, token.word, [](const std::u32string& word) { return porter_stem(word); });
   d.stem = pair_up(hypothesis, reference, equal);
   // Fidelity: the synonym stage sees the stems, so many words are not found in WordNet, and names with capitals never match.
   if (!reference.empty())
     d.synonym = pair_up(hypothesis, reference, [&](const std::u32string& stem) {
-      auto set = wordnet_->single_word_synonyms(encode_utf8(stem));
-      set.insert(encode_utf8(stem));
-      return [set = std::move(set)](const std::u32string& word) { return set.contains(encode_utf8(word)); };
+      const auto& set = memory_->get(memory_->synonyms, stem, [&](const std::u32string& word) {
+        std::set<std::u32string> out{word};
+        for (const auto& name : wordnet_->single_word_synonyms(encode_utf8(word))) out.insert(decode_utf8(name));
+        return out;
+      });
+      return [&set](const std::u32string& word) { return set.contains(word); };
     });
   auto all = d.exact;
   all.insert(all.end(), d.stem.begin(), d.stem.end());

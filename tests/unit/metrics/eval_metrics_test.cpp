@@ -1,4 +1,5 @@
-// The shared eval_metrics case, in place: every number of it comes from MindEye2's final_evaluations cells (see its config.json).
+// The shared eval_metrics case, in place: every number of it comes from MindEye2's final_evaluations cells (see its config.json). And its
+// twin tests/golden/twins/eval_metrics: rendered scenes, scores by scikit-image, scipy and others (see make.py there).
 #include <regex>
 
 #include <ATen/TensorIndexing.h>
@@ -18,15 +19,19 @@ at::Tensor f64(const std::vector<double>& v) { return at::tensor(v, at::kDouble)
 at::Tensor i64(const std::vector<std::int64_t>& v) { return at::tensor(v, at::kLong); }
 
 struct Case : test::Golden {
-  Case() : Golden("eval_metrics") {}
+  explicit Case(const std::string& name) : Golden(name) {}
   double tolerance(const char* name) const { return config["tolerance"][name].get<double>(); }
   bool antialias() const { return config["antialias"].get<bool>(); }
   at::Tensor sized(const std::string& name) const { return to_scoring_size(in(name), antialias(), config["resize_before"].get<std::int64_t>()); }
 };
 
-TEST(EvalMetrics, PixelScores) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+class EvalMetrics : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Cases, EvalMetrics, testing::Values("eval_metrics", "twins/eval_metrics"),
+                         [](const auto& info) { return std::string(info.param).starts_with("twins") ? "Twin" : "Shared"; });
+
+TEST_P(EvalMetrics, PixelScores) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   const at::Tensor truth = golden.sized("images"), recon = golden.sized("recons"), blurry = golden.sized("blurry");
   const double w = golden.config["enhanced_weight"].get<double>(), v = golden.config["blurry_weight"].get<double>();
   const at::Tensor blended = recon * w + blurry * v;
@@ -52,18 +57,18 @@ TEST(EvalMetrics, PixelScores) {
   }
 }
 
-TEST(EvalMetrics, TrainingPixCorr) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+TEST_P(EvalMetrics, TrainingPixCorr) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   // utils.pixcorr of the training loop enlarges both sets to 425 first.
   const auto big = [&](const at::Tensor& x) { return vision::resize_shorter(x, golden.config["resize_metric"].get<std::int64_t>()); };
   const at::Tensor blended = golden.sized("recons") * golden.config["enhanced_weight"].get<double>() + golden.sized("blurry") * golden.config["blurry_weight"].get<double>();
   golden.expect("train_pixcorr", f64({training_pixcorr(big(golden.sized("images")), big(blended))}), golden.tolerance("pixcorr"));
 }
 
-TEST(EvalMetrics, TwoWayIdentification) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+TEST_P(EvalMetrics, TwoWayIdentification) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   for (const std::string kind : {"", "_ties"}) {
     const at::Tensor r = feature_correlations(golden.in("feat_real" + kind), golden.in("feat_pred"));
     if (kind.empty()) golden.expect("twoway_r", r, 1e-12);
@@ -73,17 +78,17 @@ TEST(EvalMetrics, TwoWayIdentification) {
   }
 }
 
-TEST(EvalMetrics, CorrelationDistance) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+TEST_P(EvalMetrics, CorrelationDistance) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   const at::Tensor got = f64(correlation_distance(golden.in("feat_real"), golden.in("feat_pred")));
   golden.expect("correlation_distance", got, golden.tolerance("correlation_distance"));
   golden.expect("mean_correlation_distance", got.mean(0, true), golden.tolerance("correlation_distance"));
 }
 
-TEST(EvalMetrics, Retrieval) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+TEST_P(EvalMetrics, Retrieval) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   const at::Tensor similarity = cosine_matrix(Rows::of(golden.in("retrieval_clip_brain")), Rows::of(golden.in("retrieval_clip_image")));
   std::vector<Draw> draws;
   for (const at::Tensor& row : golden.in("retrieval_draws").unbind()) {
@@ -102,9 +107,9 @@ TEST(EvalMetrics, Retrieval) {
   golden.expect("retrieval_top5_first4", std::get<1>(fwd.slice(0, 0, 4).topk(5, 1)), 0);
 }
 
-TEST(EvalMetrics, BrainCorrelation) {
-  ME2_NEEDS_GOLDEN("eval_metrics");
-  const Case golden;
+TEST_P(EvalMetrics, BrainCorrelation) {
+  ME2_NEEDS_GOLDEN(GetParam());
+  const Case golden(GetParam());
   for (const std::string region : {"nsd_general", "V1", "V2", "V3", "V4", "higher_vis"}) {
     const at::Tensor got = f64(brain_correlation(golden.in("brain_voxels_avg"), golden.in("brain_beta_pred"), golden.in("brain_mask_" + region)));
     golden.expect("brain_corr_" + region, got, golden.tolerance("brain_corr"));

@@ -4,6 +4,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
+#include "support/golden.h"
+
 namespace me2::metrics {
 namespace {
 
@@ -22,6 +24,18 @@ TEST(Umap, KeepsClustersApartAndTogether) {
   const auto between = at::cdist(centres, centres) + 1e9 * at::eye(5);
   EXPECT_GT(between.min().item<double>(), 3 * within);
   EXPECT_GT(trustworthiness(x, y, 15), 0.9);
+}
+
+// tests/golden/twins/umap: data, umap-learn's map of it, and the share of neighbourhoods that umap-learn's maps keep (tests/interop/umap_map.py --write).
+TEST(Umap, KeepsAsManyNeighbourhoodsAsUmapLearn) {
+  const test::Golden golden("twins/umap");
+  const auto k = golden.config["neighbours"].get<std::int64_t>();
+  for (const auto& [name, want] : golden.config["data"].items()) {
+    const auto x = golden.io.get(name);
+    const auto theirs = want["trustworthiness"].get<std::vector<double>>();
+    EXPECT_NEAR(trustworthiness(x, golden.io.get(name + "_umap_learn"), k), theirs[0], 1e-4) << name << ": scikit-learn's figure of the same map";
+    EXPECT_GT(trustworthiness(x, umap(x), k), (theirs[0] + theirs[1] + theirs[2]) / 3 - 0.02) << name;
+  }
 }
 
 TEST(Umap, TheSameSeedGivesTheSameMap) {

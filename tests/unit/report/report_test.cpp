@@ -1,4 +1,6 @@
+#include "base/json.h"
 #include "report/html.h"
+#include "report/report_tables.h"
 #include "report/svg.h"
 
 #include <gmock/gmock.h>
@@ -46,6 +48,22 @@ TEST(Html, ThePageNeedsNoNetworkAndEscapesCaptions) {
   EXPECT_THAT(html, HasSubstr("data-pixcorr=\"0.5\""));
   EXPECT_THAT(html, HasSubstr("0.322"));  // the paper's figure beside ours
   EXPECT_THAT(html, HasSubstr("clip_b undefined"));
+}
+
+TEST(ReportTables, BaselinesSplitsAndDetailsStandBesideTheScore) {
+  const auto first = Json::parse(R"({"scores": {"clip": {"value": 0.9, "details": {"way_50": 0.4, "pool": 300, "baseline_shuffled": 0.5}}},
+                                     "splits": {"easy": {"clip": {"value": 0.95}}}})");
+  const auto second = Json::parse(R"({"scores": {"swav": {"value": 0.3, "higher_is_better": false}}, "baselines": {"mean": {"swav": {"value": 0.7}, "other": {"value": null}}}})");
+  const auto tables = report_tables({first, second});
+  using Row = std::vector<std::string>;
+  ASSERT_EQ(tables.size(), 3u);
+  EXPECT_EQ(tables[0].head, (Row{"score", "this run", "mean", "shuffled"}));
+  EXPECT_EQ(tables[0].rows.at(0), (Row{"CLIP", "0.900", "", "0.500"}));
+  EXPECT_EQ(tables[0].rows.at(1), (Row{"SwAV ↓", "0.300", "0.700", ""}));
+  EXPECT_EQ(tables[1].rows.at(0), (Row{"CLIP", "0.900", "0.950"}));
+  EXPECT_EQ(tables[2].rows.at(1), (Row{"CLIP", "pool", "300", "images that candidates are drawn from"}));
+  EXPECT_EQ(tables[2].rows.at(0)[3], "share that is found among that many candidates");
+  EXPECT_TRUE(report_tables({}).empty());
 }
 
 TEST(Html, WorstOfALowerIsBetterScoreIsTheHighest) {
