@@ -19,9 +19,9 @@ h1{font-size:1.6rem;line-height:1.25;margin:.2em 0}h2{font-size:1.2rem;margin:1.
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3em .6em;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-size:.85rem}th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr{break-inside:avoid}thead{display:table-header-group}
 table.side{width:auto;min-width:min(100%,36rem)}.means{display:none}summary{cursor:pointer;margin:1em 0 .4em;font-weight:600}
-.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,290px),1fr));gap:.8rem}
-.card{border:1px solid var(--line);border-radius:8px;padding:.6rem;break-inside:avoid;min-width:0}
-.row{display:grid;gap:.4rem;grid-template-columns:repeat(auto-fit,minmax(80px,1fr))}figure{margin:0;min-width:0;max-width:160px}figcaption{font-size:.75rem;opacity:.8}
+.cards{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,320px),1fr));gap:.8rem}
+.card{border:1px solid var(--line);border-radius:8px;padding:.5rem;break-inside:avoid;min-width:0}
+.row figcaption{letter-spacing:-.01em}.row{display:grid;gap:.3rem;grid-template-columns:repeat(auto-fit,minmax(84px,1fr))}figure{margin:0;min-width:0;max-width:160px}figcaption{font-size:.75rem;opacity:.8}
 img{width:100%;height:auto;image-rendering:auto;border-radius:4px;display:block}
 .card p{margin:.4em 0 0;font-size:.85rem}.small{font-size:.85rem;opacity:.85}.nums span{white-space:nowrap}
 .found{display:grid;grid-template-columns:repeat(6,minmax(40px,96px));gap:.4rem;align-items:start;margin:.6rem 0}.found figure{min-width:0;overflow-wrap:anywhere}
@@ -31,7 +31,7 @@ select{font:inherit;padding:.3em;max-width:100%}:focus-visible{outline:3px solid
 @media print{:root{color-scheme:light}body{max-width:none;padding:0;font-size:10pt;print-color-adjust:exact;-webkit-print-color-adjust:exact}.controls{display:none}
 h2,h3,summary{break-after:avoid}.scroll{overflow:visible}.cards{grid-template-columns:repeat(3,1fr)}.charts{grid-template-columns:1fr}.charts>div,.found,figure{break-inside:avoid}.charts svg{max-height:11cm}}
 @media screen and (max-width:480px){body{padding:.6rem;font-size:14px}.cards{grid-template-columns:1fr}th.opt,td.opt{display:none}.means{display:block;font-size:.85rem;opacity:.85}
-th,td{padding:.3em .35em}}
+th,td{padding:.3em .35em}.row figcaption{font-size:.69rem}.charts>div{overflow-x:auto}.charts svg{max-width:none;width:540px}}
 )css";
 
 // Sorting the cards, and unfolding what is folded for a printout, are the page's only script.
@@ -118,7 +118,7 @@ std::string extremes(const ReportPage& page) {
   if (ranked.size() < 3) return "";
   const bool lower = std::any_of(page.scores.begin(), page.scores.end(), [&](const auto& s) { return s.name == page.sort_by && s.lower_is_better; });
   std::stable_sort(ranked.begin(), ranked.end(), [&](const auto& a, const auto& b) { return lower ? a.first < b.first : a.first > b.first; });
-  const std::size_t n = ranked.size(), k = std::min<std::size_t>(4, n / 3);
+  const std::size_t n = ranked.size(), k = std::min<std::size_t>(3, n / 3);
   std::string out = "<h2>Best, median and worst by " + escape(label_of(page, page.sort_by)) + "</h2>\n";
   const auto group = [&](const char* name, std::size_t first) {
     out += fmt::format("<h3>{}</h3><div class=\"cards\">", name);
@@ -161,7 +161,7 @@ std::string render_page(const ReportPage& page) {
   if (!page.retrieval.empty()) {
     out += "<h2>Retrieval</h2>\n<p class=\"small\">Left: what the person saw. Right of it: the images whose embeddings lie closest to the brain's, best first; the right one is framed.</p>\n";
     for (const auto& r : page.retrieval) {
-      out += fmt::format("<div class=\"found\"><figure><img alt=\"{0}\" src=\"{1}\"><figcaption>{0}</figcaption></figure>", escape(r.query_label), r.query_uri);
+      out += fmt::format("<div class=\"found\"><figure><img alt=\"stimulus {0}\" src=\"{1}\"><figcaption>stimulus {0}</figcaption></figure>", escape(r.query_label), r.query_uri);
       for (std::size_t k = 0; k < r.found.size(); ++k) {
         const auto& [uri, right] = r.found[k];
         out += fmt::format("<figure{}><img alt=\"found in place {}{}\" src=\"{}\"><figcaption>{}{}</figcaption></figure>", right ? " class=\"right\"" : "", k + 1,
