@@ -28,6 +28,7 @@ P
 sizes() {  # FILE LINES: what differs from the real thing
   cat > sizes.yaml << Y
 shards: {decode: 1, caption: 1}
+resources: {targets: {threads: 1}, finetune: {threads: 1}, decode: {threads: 1}, caption: {threads: 1}, refine: {threads: 1}, score: {threads: 1}}
 options:
   finetune: --hidden 32 --epochs 2 --batch-size 4
   decode: --steps 3 --size 64 --resize 256

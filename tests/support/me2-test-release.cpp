@@ -2,6 +2,7 @@
 // containers, with every official tensor name, and nothing but sizes changed. Weights are by formula (weights/formula.h), so that the files
 // need not be kept and a reference in another language computes on the same ones.
 //     me2-test-release make FOLDER            writes the files into FOLDER (made when it is not there)
+//     me2-test-release further FOLDER         what fine-tuning needs besides, in FOLDER/release and FOLDER/models
 //     me2-test-release noise FILE --rows N    random draws for N samples, by the same formula, as safetensors
 #include <ATen/ATen.h>
 
@@ -13,6 +14,7 @@
 #include "diffusion/edm_schedule.h"
 #include "models/clip_converter.h"
 #include "models/clip_text.h"
+#include "models/convnext.h"
 #include "models/git_captioner.h"
 #include "models/mindeye.h"
 #include "models/open_clip.h"
@@ -78,9 +80,9 @@ void engine(Tensors& out, std::int64_t context, std::int64_t numbers) {
   add_net<models::Vae>(out, "first_stage_model.", vae(false, {32, 32, 32, 32}));
 }
 
-Tensors mindeye() {
+Tensors mindeye(std::vector<std::int64_t> voxels) {
   models::MindEyeConfig c;
-  c.voxels = {kVoxels};
+  c.voxels = std::move(voxels);
   c.backbone.hidden = kHidden;
   c.backbone.tokens = kTokens;
   c.backbone.width = kWidth;
@@ -119,7 +121,7 @@ void make(const MakeOptions& o, cli::Run&) {
   const std::string logs = o.folder + "/train_logs/final_subj01_pretrained_1sess_24bs";
   std::filesystem::create_directories(logs);
   std::filesystem::create_directories(o.folder + "/git-large-coco");
-  weights::save_torch_zip(logs + "/last.pth", mindeye(), {{"epoch", std::int64_t{149}}});
+  weights::save_torch_zip(logs + "/last.pth", mindeye({kVoxels}), {{"epoch", std::int64_t{149}}});
 
   Tensors unclip;
   engine(unclip, kWidth, 1024);
@@ -180,6 +182,21 @@ void make(const MakeOptions& o, cli::Run&) {
   write_text(o.folder + "/git-large-coco/config.json", config.dump(2));
 }
 
+void further(const MakeOptions& o, cli::Run&) {
+  const std::string release = o.folder + "/release", models_folder = o.folder + "/models";
+  for (const auto& folder : {release + "/train_logs/final_multisubject_subj01", models_folder}) std::filesystem::create_directories(folder);
+  weights::save_torch_zip(release + "/train_logs/final_multisubject_subj01/last.pth", mindeye({30, 25, 20, 28, 24, 21, 19}), {{"epoch", std::int64_t{149}}});
+  Tensors convnext, clip;
+  models::ConvNextConfig sizes;
+  sizes.dims = {8, 16, 24, 32};
+  sizes.depths = {1, 1, 1, 1};
+  sizes.projector = {32, 32, 32};
+  add_net<models::ConvNext>(convnext, "", sizes);
+  weights::save_torch_zip(release + "/convnext_xlarge_alpha0.75_fullckpt.pth", convnext, {{"epoch", std::int64_t{20}}});
+  add_net<models::OpenClipVision>(clip, "visual.", tower());
+  weights::save_safetensors(models_folder + "/open_clip_vit_bigG_14.safetensors", clip);
+}
+
 struct NoiseOptions {
   std::string file;
   std::int64_t rows = 1, pixels = 64;
@@ -207,5 +224,5 @@ void noise(const NoiseOptions& o, cli::Run&) {
 }
 
 }  // namespace
-ME2_TOOL("me2-test-release", "A made-up MindEye2 release", {cli::verb("make", "write its files", make), cli::verb("noise", "draws by formula", noise)})
+ME2_TOOL("me2-test-release", "A made-up MindEye2 release", {cli::verb("make", "write its files", make), cli::verb("further", "and more of them", further), cli::verb("noise", "draws by formula", noise)})
 }  // namespace me2
