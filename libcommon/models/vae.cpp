@@ -33,11 +33,13 @@ struct Names {  // under one scope "encoder" or "decoder"
   std::string out_norm() const { return diffusers ? "conv_norm_out" : "norm_out"; }
 };
 
-// conv(transform(x)) over strips of output rows. `strip(first, last)` gives rows [first, last) of the convolution's input, which
+bool by_strips(const at::Tensor& x, std::int64_t rows) { return rows > 0 && x.size(2) > rows && !c10::GradMode::is_enabled(); }
+
+// conv(transform(x)) over strips of output rows, added to `onto` where that is given. `strip(first, last)` gives rows [first, last) of the convolution's input, which
 // has `height` rows; the kernel is 3x3 with one row of zeros beyond each edge.
 template <class Strip>
-at::Tensor conv_by_strips(const nn::FastConv2d& conv, std::int64_t height, std::int64_t rows, const Strip& strip) {
-  at::Tensor out;
+at::Tensor conv_by_strips(const nn::FastConv2d& conv, std::int64_t height, std::int64_t rows, const Strip& strip, const at::Tensor& onto = {}) {
+  at::Tensor out = onto;
   for (std::int64_t first = 0; first < height; first += rows) {
     const std::int64_t last = std::min(first + rows, height);
     at::Tensor in = strip(std::max<std::int64_t>(first - 1, 0), std::min(last + 1, height));
@@ -45,14 +47,15 @@ at::Tensor conv_by_strips(const nn::FastConv2d& conv, std::int64_t height, std::
     const at::Tensor piece = conv.without_row_padding(in);
     if (!out.defined())
       out = at::empty({piece.size(0), piece.size(1), height, piece.size(3)}, piece.options(), at::MemoryFormat::ChannelsLast);
-    out.slice(2, first, last).copy_(piece);
+    at::Tensor place = out.slice(2, first, last);
+    onto.defined() ? place.add_(piece) : place.copy_(piece);
   }
   return out;
 }
 
 // conv(nn::silu_of(norm(x))): whole, or by strips with the statistics of the whole map.
-at::Tensor norm_conv(const nn::GroupNorm& norm, const nn::FastConv2d& conv, const at::Tensor& x, std::int64_t rows) {
-  if (rows <= 0 || x.size(2) <= rows || c10::GradMode::is_enabled()) return conv(nn::norm_silu(norm, x));
+at::Tensor norm_conv(const nn::GroupNorm& norm, const nn::FastConv2d& conv, const at::Tensor& x, std::int64_t rows, const at::Tensor& onto = {}) {
+  if (!by_strips(x, rows)) return conv(nn::norm_silu(norm, x));
   const auto batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
   // Moments per row band in f32, combined in f64: no copy of x larger than a band.
   at::Tensor total = at::zeros({batch, norm.groups}, at::TensorOptions().dtype(at::kDouble).device(x.device())), squares = total.clone();
@@ -69,7 +72,7 @@ at::Tensor norm_conv(const nn::GroupNorm& norm, const nn::FastConv2d& conv, cons
   const at::Tensor a = scale.to(x.scalar_type()).view({batch, channels, 1, 1}), b = shift.to(x.scalar_type()).view({batch, channels, 1, 1});
   return conv_by_strips(conv, height, rows, [&](std::int64_t first, std::int64_t last) {
     return at::silu_((x.slice(2, first, last) * a).add_(b));
-  });
+  }, onto);
 }
 
 at::Tensor upsample_conv(const nn::FastConv2d& conv, const at::Tensor& x, std::int64_t rows) {
@@ -151,6 +154,20 @@ VaeResnet::VaeResnet(const Scope& s, std::int64_t in, std::int64_t out, const Va
 
 at::Tensor VaeResnet::operator()(at::Tensor x, std::int64_t rows) const {
   at::Tensor h = norm_conv(norm1_, conv1_, x, rows);
+  if (by_strips(x, rows)) {  // in x's own memory, which the caller has given up: its first channels become the shortcut, then the sum
+    if (shortcut_ && h.size(1) <= x.size(1)) {
+      for (std::int64_t first = 0; first < x.size(2); first += rows) {
+        const at::Tensor strip = x.slice(2, first, std::min(first + rows, x.size(2)));
+        strip.narrow(1, 0, h.size(1)).copy_((*shortcut_)(strip));
+      }
+      x = x.narrow(1, 0, h.size(1));
+    } else if (shortcut_) {
+      x = (*shortcut_)(x);
+    }
+    norm_conv(norm2_, conv2_, h, rows, x);
+    h.reset();
+    return x.contiguous(at::MemoryFormat::ChannelsLast);
+  }
   if (shortcut_) x = (*shortcut_)(x);
   return nn::sum_of(norm_conv(norm2_, conv2_, h, rows), x);
 }

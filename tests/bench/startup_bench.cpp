@@ -38,7 +38,8 @@ void make(const std::string& file, std::int64_t channels) {
     for (const auto& named : unet.made()) tensors["model.diffusion_model." + named.name] = named.tensor;
   }
   Filler vae;
-  const models::Vae net(nn::Scope(vae), models::VaeConfig());
+  const models::VaeConfig sizes;
+  const models::Vae net(nn::Scope(vae), sizes);
   for (const auto& named : vae.made()) tensors["first_stage_model." + named.name] = named.tensor;
   double bytes = 0;
   for (const auto& [name, t] : tensors) bytes += static_cast<double>(t.nbytes());
