@@ -21,7 +21,7 @@ struct Data {
     x = at::randn({20, 4, 6}, generator);
     y = at::matmul(at::randn({5, 4}, generator), at::matmul(x, at::randn({6, 3}, generator)));  // exactly what a converter can be
     auto group = store::Group::create(dir / "s.zarr");
-    for (const auto& [name, t] : {std::pair{"x", x}, {"y", y}}) {
+    for (const auto& [name, t] : {std::pair{"x", x}, {"y", y}, {"turned", y.flip(0)}}) {
       store::ArraySpec spec;
       spec.shape = t.sizes().vec();
       const at::Tensor flat = t.contiguous();
@@ -45,6 +45,15 @@ TEST(CaptionFit, TheConverterFindsTheMapThatMadeTheData) {
   const Data data;
   Fitted f;
   const auto curve = fit_converter(f.source.made(), f.net, data.rows("x"), data.rows("y"), data.pairs(), {200, 5, 0.03, 0, 1, "", false, {}});
+  EXPECT_LT(curve.back(), 0.02 * curve.front());
+}
+
+TEST(CaptionFit, PairsSayWhichRowsBelongTogether) {
+  const Data data;
+  Fitted f;
+  std::vector<Pair> pairs;
+  for (std::int64_t i = 0; i < 20; ++i) pairs.push_back({i, 19 - i});
+  const auto curve = fit_converter(f.source.made(), f.net, data.rows("x"), data.rows("turned"), pairs, {200, 5, 0.03, 0, 1, "", false, {}});
   EXPECT_LT(curve.back(), 0.02 * curve.front());
 }
 
