@@ -131,6 +131,33 @@ TEST_F(BetasFrom, ANiftiMaskKeepsItsVoxelsAndARegionItsPart) {
   EXPECT_EQ(s.group().array("voxel_ijk").read<std::int32_t>(), (std::vector<std::int32_t>{0, 0, 1, 0, 2, 0, 0, 2, 1, 1, 2, 0}));
 }
 
+TEST_F(BetasFrom, RowsThatHoldTheMasksVoxelsOnlyAreTakenWhole) {
+  std::vector<float> mask(12, 0);
+  for (const int v : {1, 4, 5, 10}) mask[static_cast<std::size_t>(v)] = 1;
+  test::float_nifti(2, 3, 2, mask).write(tmp / "mask.nii");
+  store::write_npy(tmp / "masked.npy", {12, 4}, DType::f4, values.data());
+  options.betas = {tmp / "masked.npy"};
+  options.mask = InputPath{tmp / "mask.nii"};
+  import(options, tmp / "s");
+  EXPECT_EQ(SubjectStore(tmp / "s").betas().read<float>(), std::vector<float>(values.begin(), values.begin() + 48));
+  EXPECT_EQ(SubjectStore(tmp / "s").group().array("voxel_ijk").read<std::int32_t>()[2], 1);
+}
+
+TEST_F(BetasFrom, AFileNameInTwoFoldersNeedsItsFolder) {
+  for (const char* name : {"a/im0.png", "b/im0.png", "b/im1.png", "b/im2.png", "b/im3.png"}) {
+    std::filesystem::create_directories(std::filesystem::path(tmp / fmt::format("images/{}", name)).parent_path());
+    std::filesystem::copy_file(std::string(ME2_SOURCE_DIR) + "/tests/golden/images/rgb.png", tmp / fmt::format("images/{}", name));
+  }
+  options.images = InputPath{tmp / "images"};
+  test::write_text(tmp / "events.tsv", table_of(12, ".png"));
+  ME2_EXPECT_ERROR(import(options, tmp / "x"), Exit::data, "events.tsv", "line 2", "im0.png");
+  std::string text = "image\n";
+  for (int t = 0; t < 12; ++t) text += t % 4 == 0 ? "a/im0.png\n" : fmt::format("im{}.png\n", t % 4);
+  test::write_text(tmp / "events.tsv", text);
+  import(options, tmp / "s");
+  EXPECT_EQ(SubjectStore(tmp / "s").table().stimulus[1], 2);
+}
+
 class BoldFrom : public ::testing::Test {
  protected:
   Json golden = read_json_file(std::string(ME2_SOURCE_DIR) + "/tests/golden/readers/glm.json");
