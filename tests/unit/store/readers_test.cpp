@@ -125,6 +125,12 @@ TEST(Tar, MembersLongNamesAndPax) {
             (std::vector<std::string>{"a=1", longest + "=2", "b/c=3"}));
 }
 
+TEST(Tar, APaxSizeCountsForMoreThanTheHeaders) {  // which holds at most 8 GiB
+  std::string large = sealed(header("large", 0)) + "xyz";
+  large.resize(1024, '\0');
+  EXPECT_EQ(names_of(member("pax", "10 size=3\n", 'x') + large + member("next", "4") + kEnd), (std::vector<std::string>{"large=xyz", "next=4"}));
+}
+
 TEST(Tar, HostileArchivesAreRefused) {
   ME2_EXPECT_ERROR(names_of(member("../x", "1") + kEnd), Exit::data, "a.tar", "..");
   ME2_EXPECT_ERROR(names_of(member("/x", "1") + kEnd), Exit::data, "absolute");

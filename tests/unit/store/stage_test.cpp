@@ -271,6 +271,22 @@ TEST(Stage, ResumeOfAFinishedStoreHasNothingToDo) {
   EXPECT_TRUE(out.publish(provenance()));
 }
 
+TEST(Stage, AStoreThatOnlyLacksItsNameIsGivenIt) {  // the machine stopped just before the last rename
+  const test::TempDir dir;
+  const std::string expected = whole_store(dir / "a.zarr");
+  fs::rename(dir / "a.zarr", dir / "a.zarr.partial");
+  WriteOptions again = options();
+  again.resume = true;
+  again.config_digest = "of another run";
+  EXPECT_THROW(StageWriter(dir / "a.zarr", spec(), again), Error);
+  EXPECT_FALSE(fs::exists(dir / "a.zarr"));
+  again.config_digest = options().config_digest;
+  StageWriter out(dir / "a.zarr", spec(), again);
+  EXPECT_TRUE(out.pending().empty());
+  EXPECT_EQ(sha256_path(dir / "a.zarr"), expected);
+  EXPECT_FALSE(fs::exists(dir / "a.zarr.partial"));
+}
+
 TEST(Stage, ResumeOfAnotherConfigurationNamesWhatDiffers) {
   const test::TempDir dir;
   WriteOptions first = options();
