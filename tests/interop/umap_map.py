@@ -59,4 +59,4 @@ with tempfile.TemporaryDirectory() as folder:
         low = mine < np.mean(others) - 0.02
         bad |= low
         print(f"{name:<16} trustworthiness (15 neighbours): me2 {mine:.4f}, umap-learn {np.mean(others):.4f} ({min(others):.4f} to {max(others):.4f}){'  TOO LOW' if low else ''}")
-sys.exit(bad)
+sys.exit(int(bad))
