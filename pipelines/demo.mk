@@ -1,7 +1,7 @@
 # The main job on simulated subjects, one rule per stage: betas in; reconstructions, captions, scores and a report out.
 #     make -f Makefile.pipeline demo
 # Each stage's store is a file Make knows, so a second call does nothing, a touched input redoes what hangs on it, and an interrupted
-# call goes on where it stopped. TINY=folder takes other models, DEMO=folder writes elsewhere.
+# call goes on where it stopped. TINY=folder takes other models, DEMO=folder writes elsewhere. JOBS stages run at once, one thread each.
 TINY ?= $(if $(wildcard pipelines/tiny/models),pipelines/tiny/models,$(TINY_OUT))
 DEMO ?= out/demo
 DEMO_SUBJECTS ?= 8
@@ -16,24 +16,48 @@ DEMO_SEED ?= 42
 demo_sim := $(DEMO)/simulated
 demo_others := $(foreach n,$(shell seq 2 $(DEMO_SUBJECTS)),$(demo_sim)/subj0$(n).zarr)
 demo_batch := $(shell echo $$((12 * ($(DEMO_SUBJECTS) - 1))))
-demo_train := --hidden $(DEMO_HIDDEN) --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --evaluate-interval 0 --seed $(DEMO_SEED)
+demo_train := --hidden $(DEMO_HIDDEN) --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0 --seed $(DEMO_SEED)
+# The mean of eight quick draws is nearer to the truth than one slow draw; pictures are made of tokens pulled to those of training images.
+demo_prior := --steps 4 --draws 8 --mean --guidance 1 --recall $(DEMO)/targets.zarr --seed $(DEMO_SEED)
+demo_decode := --vae $(TINY)/vae --seed $(DEMO_SEED)
+demo_refine := --vae $(TINY)/vae --size 64 --negative "" --guidance 2 --timepoint $(DEMO_TIMEPOINT) --seed $(DEMO_SEED)
 
 # Weights that are not there and that nothing makes are named before any work.
 demo_missing := $(filter-out $(wildcard $(TINY)/*/model.safetensors),$(foreach part,encoder scorer unet vae git refiner,$(TINY)/$(part)/model.safetensors))
-ifneq ($(filter demo $(DEMO)/%,$(MAKECMDGOALS)),)
+ifneq ($(filter demo demo_stages $(DEMO)/%,$(MAKECMDGOALS)),)
 ifneq ($(abspath $(TINY)),$(abspath $(TINY_OUT)))
 $(if $(demo_missing),$(error demo: missing weights: $(demo_missing); TINY=folder names a folder with all of them))
 endif
 endif
 
-.PHONY: demo
-demo: $(DEMO)/report.html
+# The session's own ways to pictures, and the same by other ways, to be seen beside them. Each has a folder with its stores and scores.
+#     plain                        the prior's tokens as they are, not pulled to those of training images
+#     refined, lowlevel, blended   of the one session's model: by the refiner with the caption; the low-level head's; 3/4 and 1/4 of both
+#     scratch, sessions            models of their own: the session without pretraining; all sessions
+#     ridge                        voxels to tokens in closed form
+#     shuffled, mean               floors: the one session's model on another image's betas, on the mean of the training betas
+#     true                         the images' own tokens: the ceiling of decoder and captioner
+demo_models := scratch sessions
+demo_floors := shuffled mean
+demo_brains := $(demo_models) $(demo_floors)
+demo_decoded := $(demo_models) ridge $(demo_floors) true
+demo_made := plain refined lowlevel blended
+demo_table := $(demo_made) $(demo_decoded)
+
+.PHONY: demo demo_stages
+.DELETE_ON_ERROR:  # no empty scores file after a fault
+demo: build
+	@$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) -o build -j $(JOBS) demo_stages
 	@echo
 	@cat $(DEMO)/table.txt
 	@echo
 	@echo "The report: $(DEMO)/report.html"
-	@echo "Reconstructions, captions and every stage between lie in $(DEMO) as Zarr stores."
+	@echo "Reconstructions, captions and every stage between lie in $(DEMO) as Zarr stores; $(DEMO)/times.txt says what each took."
 	@echo "Your own data next: docs/your-own-subject.md"
+
+demo_stages: $(DEMO)/report.html
+$(DEMO)/%: export OMP_NUM_THREADS := 1
+$(DEMO)/%: export ME2_TIMES := $(DEMO)/times.txt
 
 $(demo_sim)/stimuli.zarr/zarr.json: | build
 	@echo "demo 1/9: $(DEMO_SUBJECTS) simulated subjects"
@@ -41,99 +65,112 @@ $(demo_sim)/stimuli.zarr/zarr.json: | build
 	pipelines/step.sh $(demo_sim) $(BIN)/me2-preprocess simulate $(demo_sim) --subjects $(DEMO_SUBJECTS) --sessions $(DEMO_SESSIONS) --trials-per-session $(DEMO_TRIALS) \
 	  --test-images $(DEMO_TEST) --seed $(DEMO_SEED) > $(DEMO)/simulated.txt
 
-$(DEMO)/targets.zarr/zarr.json: $(demo_sim)/stimuli.zarr/zarr.json $(TINY)/encoder/model.safetensors
-	@echo "demo 2/9: image tokens of every stimulus, once"
-	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder
+$(DEMO)/targets.zarr/zarr.json: $(demo_sim)/stimuli.zarr/zarr.json $(TINY)/encoder/model.safetensors $(TINY)/vae/model.safetensors
+	@echo "demo 2/9: image tokens and low-level latents of every stimulus, once"
+	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --vae $(TINY)/vae
 
 $(DEMO)/pretrained/model.safetensors: $(DEMO)/targets.zarr/zarr.json
 	@echo "demo 3/9: pretraining on the other $(words $(demo_others)) subjects"
 	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) $(demo_others:%=--subjects %) --epochs $(DEMO_PRETRAIN_EPOCHS) --batch-size $(demo_batch) $(demo_train)
 
+demo_subject = $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr --batch-size 48 $(demo_train)
 $(DEMO)/finetuned/model.safetensors: $(DEMO)/pretrained/model.safetensors
 	@echo "demo 4/9: fine-tuning subject 1 with one session"
-	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr --sessions 1 --pretrained $(DEMO)/pretrained --epochs $(DEMO_FINETUNE_EPOCHS) --batch-size 48 $(demo_train)
+	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --pretrained $(DEMO)/pretrained --epochs $(DEMO_FINETUNE_EPOCHS)
 
-$(DEMO)/latent.zarr/zarr.json: $(DEMO)/finetuned/model.safetensors
-	@echo "demo 5/9: betas -> latent -> tokens"
-	pipelines/step.sh $(@D) $(BIN)/me2-align apply $(demo_sim)/subj01.zarr $(@D) --model $(DEMO)/finetuned --subject subj01 --split test
-
-$(DEMO)/tokens.zarr/zarr.json: $(DEMO)/latent.zarr/zarr.json
-	pipelines/step.sh $(@D) $(BIN)/me2-embed brain $(DEMO)/latent.zarr $(@D) --model $(DEMO)/finetuned
-
-$(DEMO)/prior.zarr/zarr.json: $(DEMO)/tokens.zarr/zarr.json
-	@echo "demo 6/9: the diffusion prior"
-	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/tokens.zarr $(@D) --model $(DEMO)/finetuned --steps 20 --guidance 1 --seed $(DEMO_SEED)
-
-$(DEMO)/recon.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
-	@echo "demo 7/9: tokens -> pictures"
-	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/prior.zarr $(@D) --model $(TINY)/unet --vae $(TINY)/vae --seed $(DEMO_SEED)
-
-$(DEMO)/caption.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/git/model.safetensors
-	@echo "demo 8/9: tokens -> words"
-	pipelines/step.sh $(@D) $(BIN)/me2-caption generate $(DEMO)/prior.zarr $(@D) --model $(TINY)/git
-
-$(DEMO)/refined.zarr/zarr.json: $(DEMO)/recon.zarr/zarr.json $(DEMO)/caption.zarr/zarr.json $(TINY)/refiner/model.safetensors
-	pipelines/step.sh $(@D) $(BIN)/me2-decode refine $(DEMO)/recon.zarr $(DEMO)/caption.zarr $(@D) --model $(TINY)/refiner --vae $(TINY)/vae --size 64 --negative "" --guidance 2 --timepoint $(DEMO_TIMEPOINT) --seed $(DEMO_SEED)
-
-# The same betas or tokens by other ways, to be seen beside the model: each a folder of the stores that lead to its pictures and captions.
-#     scratch: the session alone, without pretraining; sessions: all of them; ridge: voxels to tokens in closed form; true: the images' own tokens
-demo_models := scratch sessions
-demo_baselines := $(demo_models) ridge true
-$(DEMO)/scratch/model/model.safetensors: demo_start := --sessions 1 --epochs $(DEMO_FINETUNE_EPOCHS)
-$(DEMO)/sessions/model/model.safetensors: demo_start := --pretrained $(DEMO)/pretrained --epochs $(shell expr \( $(DEMO_FINETUNE_EPOCHS) + 3 \) / 4)  # of many more trials
-$(demo_models:%=$(DEMO)/%/model/model.safetensors): $(DEMO)/pretrained/model.safetensors
+$(DEMO)/scratch/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json
+	@echo "demo, beside 3/9: the same session without pretraining"
 	@mkdir -p $(dir $(@D))
-	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr $(demo_start) --batch-size 48 $(demo_train)
+	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --epochs $(DEMO_FINETUNE_EPOCHS)
+
+$(DEMO)/sessions/model/model.safetensors: $(DEMO)/pretrained/model.safetensors
+	@echo "demo, beside 4/9: fine-tuning subject 1 with all $(DEMO_SESSIONS) sessions"
+	@mkdir -p $(dir $(@D))
+	pipelines/step.sh $(@D) $(demo_subject) --pretrained $(DEMO)/pretrained --epochs $(shell expr \( $(DEMO_FINETUNE_EPOCHS) + 3 \) / 4)  # of many more trials
 
 $(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json
+	@echo "demo, beside 3/9: a closed-form ridge from voxels to tokens"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(BIN)/me2-align fit $(demo_sim)/subj01.zarr $(@D) --to tokens --from-tokens $(DEMO)/targets.zarr --sessions 1
 
+demo_align = $(BIN)/me2-align apply $(demo_sim)/subj01.zarr $(@D) --subject subj01 --split test
+$(DEMO)/latent.zarr/zarr.json: $(DEMO)/finetuned/model.safetensors
+	@echo "demo 5/9: betas -> latent -> tokens"
+	pipelines/step.sh $(@D) $(demo_align) --model $(DEMO)/finetuned
+$(demo_models:%=$(DEMO)/%/latent.zarr/zarr.json): $(DEMO)/%/latent.zarr/zarr.json: $(DEMO)/%/model/model.safetensors
+	pipelines/step.sh $(@D) $(demo_align) --model $(DEMO)/$*/model
+$(demo_floors:%=$(DEMO)/%/latent.zarr/zarr.json): $(DEMO)/%/latent.zarr/zarr.json: $(DEMO)/finetuned/model.safetensors
+	@mkdir -p $(dir $(@D))
+	pipelines/step.sh $(@D) $(demo_align) --model $(DEMO)/finetuned --brain $*
+
+$(DEMO)/tokens.zarr/zarr.json: $(DEMO)/latent.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-embed brain $(DEMO)/latent.zarr $(@D) --model $(DEMO)/finetuned
+demo_model = $(DEMO)/$(if $(filter $*,$(demo_models)),$*/model,finetuned)
+$(demo_brains:%=$(DEMO)/%/tokens.zarr/zarr.json): $(DEMO)/%/tokens.zarr/zarr.json: $(DEMO)/%/latent.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-embed brain $(DEMO)/$*/latent.zarr $(@D) --model $(demo_model)
+
+$(DEMO)/prior.zarr/zarr.json: $(DEMO)/tokens.zarr/zarr.json
+	@echo "demo 6/9: the diffusion prior"
+	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/tokens.zarr $(@D) --model $(DEMO)/finetuned $(demo_prior)
+$(demo_brains:%=$(DEMO)/%/prior.zarr/zarr.json): $(DEMO)/%/prior.zarr/zarr.json: $(DEMO)/%/tokens.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/$*/tokens.zarr $(@D) --model $(demo_model) $(demo_prior)
+$(DEMO)/ridge/prior.zarr/zarr.json: $(DEMO)/ridge/model/model.safetensors
+	pipelines/step.sh $(@D) $(demo_align) --model $(DEMO)/ridge/model --average repeats
 $(DEMO)/true/prior.zarr/zarr.json: $(DEMO)/latent.zarr/zarr.json
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --only $(DEMO)/latent.zarr
 
-$(DEMO)/ridge/prior.zarr/zarr.json: $(DEMO)/ridge/model/model.safetensors
-	pipelines/step.sh $(@D) $(BIN)/me2-align apply $(demo_sim)/subj01.zarr $(@D) --model $(DEMO)/ridge/model --subject subj01 --split test --average repeats
+$(DEMO)/recon.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
+	@echo "demo 7/9: tokens -> pictures"
+	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/prior.zarr $(@D) --array recalled --model $(TINY)/unet $(demo_decode)
+$(DEMO)/plain.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/prior.zarr $(@D) --model $(TINY)/unet $(demo_decode)
+$(demo_decoded:%=$(DEMO)/%/recon.zarr/zarr.json): $(DEMO)/%/recon.zarr/zarr.json: $(DEMO)/%/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/$*/prior.zarr $(@D) $(if $(filter $*,$(demo_brains)),--array recalled) --model $(TINY)/unet $(demo_decode)
 
-$(demo_models:%=$(DEMO)/%/latent.zarr/zarr.json): $(DEMO)/%/latent.zarr/zarr.json: $(DEMO)/%/model/model.safetensors
-	pipelines/step.sh $(@D) $(BIN)/me2-align apply $(demo_sim)/subj01.zarr $(@D) --model $(DEMO)/$*/model --subject subj01 --split test
-$(demo_models:%=$(DEMO)/%/tokens.zarr/zarr.json): $(DEMO)/%/tokens.zarr/zarr.json: $(DEMO)/%/latent.zarr/zarr.json
-	pipelines/step.sh $(@D) $(BIN)/me2-embed brain $(DEMO)/$*/latent.zarr $(@D) --model $(DEMO)/$*/model
-$(demo_models:%=$(DEMO)/%/prior.zarr/zarr.json): $(DEMO)/%/prior.zarr/zarr.json: $(DEMO)/%/tokens.zarr/zarr.json
-	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/$*/tokens.zarr $(@D) --model $(DEMO)/$*/model --steps 20 --guidance 1 --seed $(DEMO_SEED)
-$(demo_baselines:%=$(DEMO)/%/recon.zarr/zarr.json): $(DEMO)/%/recon.zarr/zarr.json: $(DEMO)/%/prior.zarr/zarr.json
-	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/$*/prior.zarr $(@D) --model $(TINY)/unet --vae $(TINY)/vae --seed $(DEMO_SEED)
-$(demo_baselines:%=$(DEMO)/%/caption.zarr/zarr.json): $(DEMO)/%/caption.zarr/zarr.json: $(DEMO)/%/prior.zarr/zarr.json
+$(DEMO)/caption.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/git/model.safetensors
+	@echo "demo 8/9: tokens -> words, and words -> finer pictures"
+	pipelines/step.sh $(@D) $(BIN)/me2-caption generate $(DEMO)/prior.zarr $(@D) --model $(TINY)/git
+$(demo_decoded:%=$(DEMO)/%/caption.zarr/zarr.json): $(DEMO)/%/caption.zarr/zarr.json: $(DEMO)/%/prior.zarr/zarr.json $(TINY)/git/model.safetensors
 	pipelines/step.sh $(@D) $(BIN)/me2-caption generate $(DEMO)/$*/prior.zarr $(@D) --model $(TINY)/git
 
+$(DEMO)/refined.zarr/zarr.json: $(DEMO)/recon.zarr/zarr.json $(DEMO)/caption.zarr/zarr.json $(TINY)/refiner/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-decode refine $(DEMO)/recon.zarr $(DEMO)/caption.zarr $(@D) --model $(TINY)/refiner $(demo_refine)
+$(DEMO)/lowlevel.zarr/zarr.json: $(DEMO)/tokens.zarr/zarr.json $(TINY)/vae/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-decode lowlevel $(DEMO)/tokens.zarr $(@D) --model $(TINY)/vae
+$(DEMO)/blended.zarr/zarr.json: $(DEMO)/recon.zarr/zarr.json $(DEMO)/lowlevel.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-decode blend $(DEMO)/recon.zarr $(DEMO)/lowlevel.zarr $(@D)
+
 demo_pictures := --truth $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --scorer $(TINY)/scorer \
-  --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing --overwrite
-demo_words := --references $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --allow-missing --overwrite
-demo_found := --truth $(DEMO)/targets.zarr --truth-array clip_tokens --allow-missing --overwrite
-$(DEMO)/scores.json: $(DEMO)/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
+  --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing --csv
+demo_words := --references $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --allow-missing --csv
+demo_found := --truth $(DEMO)/targets.zarr --truth-array clip_tokens --allow-missing --csv
+$(DEMO)/scores.csv: $(DEMO)/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
 	@echo "demo 9/9: scores and report"
-	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --out $@ --per-image $(DEMO)/per-image.csv --csv > $(DEMO)/scores.csv
+	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --out $(DEMO)/scores.json --per-image $(DEMO)/per-image.csv --overwrite > $@
+$(DEMO)/retrieval.csv: $(DEMO)/tokens.zarr/zarr.json
+	$(BIN)/me2-eval retrieval $(DEMO)/tokens.zarr $(demo_found) --out $(DEMO)/retrieval.json --overwrite > $@
+$(DEMO)/captions.csv: $(DEMO)/caption.zarr/zarr.json
+	$(BIN)/me2-eval score --captions $(DEMO)/caption.zarr $(demo_words) --out $(DEMO)/captions.json --overwrite > $@
 
-$(DEMO)/retrieval.json: $(DEMO)/tokens.zarr/zarr.json
-	$(BIN)/me2-eval retrieval $(DEMO)/tokens.zarr $(demo_found) --out $@ --csv > $(DEMO)/retrieval.csv
+$(demo_made:%=$(DEMO)/%/scores.csv): $(DEMO)/%/scores.csv: $(DEMO)/%.zarr/zarr.json $(TINY)/scorer/model.safetensors
+	@mkdir -p $(@D)
+	@$(BIN)/me2-eval score $(DEMO)/$*.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@
+$(demo_decoded:%=$(DEMO)/%/scores.csv): $(DEMO)/%/scores.csv: $(DEMO)/%/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
+	@$(BIN)/me2-eval score $(DEMO)/$*/recon.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@
+$(demo_decoded:%=$(DEMO)/%/captions.csv): $(DEMO)/%/captions.csv: $(DEMO)/%/caption.zarr/zarr.json
+	@$(BIN)/me2-eval score --captions $(DEMO)/$*/caption.zarr $(demo_words) --out $(@D)/captions.json --overwrite -q > $@
+$(demo_brains:%=$(DEMO)/%/retrieval.csv): $(DEMO)/%/retrieval.csv: $(DEMO)/%/tokens.zarr/zarr.json
+	@$(BIN)/me2-eval retrieval $(DEMO)/$*/tokens.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@
+$(DEMO)/ridge/retrieval.csv: $(DEMO)/ridge/prior.zarr/zarr.json
+	@$(BIN)/me2-eval retrieval $(DEMO)/ridge/prior.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@
 
-$(DEMO)/captions.json: $(DEMO)/caption.zarr/zarr.json
-	$(BIN)/me2-eval score --captions $(DEMO)/caption.zarr $(demo_words) --out $@ --csv > $(DEMO)/captions.csv
+# One column a way, one row a score; then what the demo is held to.
+$(DEMO)/table.txt: $(DEMO)/scores.csv $(DEMO)/retrieval.csv $(DEMO)/captions.csv $(demo_table:%=$(DEMO)/%/scores.csv) $(demo_decoded:%=$(DEMO)/%/captions.csv) \
+    $(demo_brains:%=$(DEMO)/%/retrieval.csv) $(DEMO)/ridge/retrieval.csv
+	@{ pipelines/table.sh $(DEMO) $(demo_table) && echo && pipelines/bars.sh $(DEMO); } > $@
 
-# One column a way, one row a score.
-demo_ways := one-session refined $(demo_baselines) shuffled
-$(DEMO)/table.txt: $(DEMO)/scores.json $(DEMO)/retrieval.json $(DEMO)/captions.json $(DEMO)/refined.zarr/zarr.json \
-    $(demo_baselines:%=$(DEMO)/%/recon.zarr/zarr.json) $(demo_baselines:%=$(DEMO)/%/caption.zarr/zarr.json)
-	@for b in $(demo_baselines); do \
-	  $(BIN)/me2-eval score $(DEMO)/$$b/recon.zarr $(demo_pictures) --out $(DEMO)/$$b/scores.json -q --csv > $(DEMO)/$$b/scores.csv && \
-	  $(BIN)/me2-eval score --captions $(DEMO)/$$b/caption.zarr $(demo_words) --out $(DEMO)/$$b/captions.json -q --csv > $(DEMO)/$$b/captions.csv || exit; done
-	@for b in $(demo_models); do $(BIN)/me2-eval retrieval $(DEMO)/$$b/tokens.zarr $(demo_found) --out $(DEMO)/$$b/retrieval.json -q --csv > $(DEMO)/$$b/retrieval.csv || exit; done
-	@mkdir -p $(DEMO)/refined
-	@$(BIN)/me2-eval score $(DEMO)/refined.zarr $(demo_pictures) --out $(DEMO)/refined/scores.json -q --csv > $(DEMO)/refined/scores.csv
-	@pipelines/table.sh $(DEMO) refined $(demo_baselines) > $@
-
-$(DEMO)/report.html: $(DEMO)/scores.json $(DEMO)/retrieval.json $(DEMO)/captions.json $(DEMO)/refined.zarr/zarr.json $(DEMO)/table.txt
+$(DEMO)/report.html: $(DEMO)/table.txt
 	$(BIN)/me2-eval report $@ --scores $(DEMO)/scores.json --scores $(DEMO)/retrieval.json --scores $(DEMO)/captions.json --per-image $(DEMO)/per-image.csv \
-	  --truth $(demo_sim)/stimuli.zarr --recon $(DEMO)/recon.zarr --refined $(DEMO)/refined.zarr --captions $(DEMO)/caption.zarr --references $(demo_sim)/stimuli.zarr \
-	  --brain $(DEMO)/tokens.zarr --targets $(DEMO)/targets.zarr --title "Subject 1, one session, simulated" --overwrite
+	  --truth $(demo_sim)/stimuli.zarr --recon $(DEMO)/recon.zarr --refined $(DEMO)/refined.zarr --lowlevel $(DEMO)/lowlevel.zarr --captions $(DEMO)/caption.zarr \
+	  --references $(demo_sim)/stimuli.zarr --brain $(DEMO)/tokens.zarr --targets $(DEMO)/targets.zarr --title "Subject 1, one session, simulated" --overwrite

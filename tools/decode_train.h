@@ -35,7 +35,8 @@ struct DecodeTrainOptions {
   InputPath stimuli;
   OutputPath out;
   DecoderPart part = DecoderPart::unet;
-  std::optional<InputPath> tokens, config;
+  std::vector<InputPath> tokens;
+  std::optional<InputPath> config;
   std::optional<ModelPath> model, vae, text, features;
   std::optional<InputPath> vocabulary;
   std::string array = "clip_tokens";
@@ -51,7 +52,7 @@ struct DecodeTrainOptions {
     d.positional("STIMULI", stimuli, "stimulus store; reads image u1 [sample, 3, H, W]");
     d.positional("OUTPUT", out, "model directory");
     d.option("--part", part, "what to train");
-    d.option("--tokens", tokens, "unet: stage store with clip_tokens [sample, T, D] and stimulus, rows of STIMULI");
+    d.option("--tokens", tokens, "unet: stage store with clip_tokens [sample, T, D] and stimulus, rows of STIMULI; several, true and predicted tokens, are trained on as one");
     d.option("--array", array, "unet: array of tokens");
     d.option("--model", model, "checkpoint to start from (unet: unCLIP or SDXL; refiner: SDXL; vae: an autoencoder); without it, from scratch");
     d.option("--config", config, "JSON with sizes for a start from scratch: unet, denoiser, ... (unet, refiner) or ddconfig, embed_dim (vae)");

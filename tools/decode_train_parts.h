@@ -50,12 +50,46 @@ inline void vae(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
   finish(o, run, config, tensors, curve, loop);
 }
 
+// The rows of all --tokens stores, one store after the other.
+struct TokenRows {
+  std::vector<store::Array> arrays;
+  std::vector<std::int64_t> first{0};  // row at which each begins; the end last
+  std::vector<std::int32_t> stimulus;
+  store::Shape shape;  // of the first array
+
+  explicit TokenRows(const DecodeTrainOptions& o) {
+    if (o.tokens.empty()) throw usage_error("--tokens: the U-Net is trained on a store of tokens");
+    for (const auto& input : o.tokens) {
+      const store::StageReader in(input.path);
+      arrays.push_back(in.array(o.array));
+      const auto found = arrays.back().shape();
+      if (found.size() != 3) throw data_error("{}: shape [{}] found, [sample, tokens, width] expected", arrays.back().path(), fmt::join(found, ", "));
+      if (shape.empty()) shape = found;
+      if (found[1] != shape[1] || found[2] != shape[2])
+        throw data_error("{}: shape [{}] found, [sample, {}, {}] expected as in {}", arrays.back().path(), fmt::join(found, ", "), shape[1], shape[2], arrays.front().path());
+      first.push_back(first.back() + found[0]);
+      const auto ids = in.stimulus();
+      stimulus.insert(stimulus.end(), ids.begin(), ids.end());
+    }
+  }
+  at::Tensor read(const std::vector<std::int64_t>& rows) const {
+    at::Tensor out = at::empty({static_cast<std::int64_t>(rows.size()), shape[1], shape[2]});
+    for (std::size_t a = 0; a < arrays.size(); ++a) {
+      std::vector<std::int64_t> mine, to;
+      for (std::size_t i = 0; i < rows.size(); ++i)
+        if (rows[i] >= first[a] && rows[i] < first[a + 1]) mine.push_back(rows[i] - first[a]), to.push_back(static_cast<std::int64_t>(i));
+      if (mine.empty()) continue;
+      at::Tensor part = at::empty({static_cast<std::int64_t>(mine.size()), shape[1], shape[2]});
+      store::gather_rows(arrays[a], mine, part.mutable_data_ptr<float>());
+      out.index_copy_(0, at::tensor(to), part);
+    }
+    return out;
+  }
+};
+
 inline void unet(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
-  if (!o.tokens) throw usage_error("--tokens: the U-Net is trained on a store of tokens");
-  const store::StageReader in(o.tokens->path);
-  const auto array = in.array(o.array);
-  const auto shape = array.shape();
-  if (shape.size() != 3) throw data_error("{}: shape [{}] found, [sample, tokens, width] expected", array.path(), fmt::join(shape, ", "));
+  const TokenRows in(o);
+  const auto& shape = in.shape;
   const auto dict = o.model ? weights::StateDict::open(o.model->path) : weights::StateDict();
   Json config = config_of(o, dict);
   auto decoder = diffusion::UnclipConfig::parse(config);
@@ -73,17 +107,20 @@ inline void unet(const DecodeTrainOptions& o, cli::Run& run, at::Device device) 
   const auto denoiser = denoiser_of(net, decoder);
 
   train::UnclipTrainData data;
-  data.tokens = [&](const std::vector<std::int64_t>& rows) {
-    at::Tensor out = at::empty({static_cast<std::int64_t>(rows.size()), shape[1], shape[2]});
-    store::gather_rows(array, rows, out.mutable_data_ptr<float>());
-    return out;
-  };
+  data.tokens = [&](const std::vector<std::int64_t>& rows) { return in.read(rows); };
   auto options = o.unet;
   options.batch = run.batch_size(8);
   options.seed = run.seed();
   if (run.dry_run()) return;
   const auto settings = loop_settings(o, run);
-  data.moments = encoded(o, run, vae, in.stimulus(), device);
+  std::vector<std::int32_t> seen;  // each picture once, however many rows of tokens are of it
+  std::map<std::int32_t, std::int64_t> place;
+  for (const auto id : in.stimulus) {
+    const auto [at, fresh] = place.emplace(id, static_cast<std::int64_t>(seen.size()));
+    if (fresh) seen.push_back(id);
+    data.picture.push_back(at->second);
+  }
+  data.moments = encoded(o, run, vae, seen, device);
   decoder.size = data.moments.size(2) * vae.config().factor();
   const bool known = dict.has("token_norm.mean");
   const auto [mean, sd] = known ? std::pair(dict.get("token_norm.mean"), dict.get("token_norm.sd")) : train::token_statistics(data, o.normalise, run.seed());

@@ -15,6 +15,11 @@ const EnumNames<models::TrialSplit>& enum_names() {
   return names;
 }
 template <>
+const EnumNames<models::Brain>& enum_names() {
+  static const EnumNames<models::Brain> names{{models::Brain::own, "own"}, {models::Brain::mean, "mean"}, {models::Brain::shuffled, "shuffled"}};
+  return names;
+}
+template <>
 const EnumNames<models::Average>& enum_names() {
   static const EnumNames<models::Average> names{{models::Average::repeats, "repeats"}, {models::Average::none, "none"}};
   return names;
@@ -30,6 +35,7 @@ struct ApplyOptions {
   std::optional<std::int64_t> ridge;
   models::TrialSplit split = models::TrialSplit::all;
   std::optional<models::Average> average;
+  models::Brain brain = models::Brain::own;
   void describe(Describe& d) {
     d.positional("SUBJECT", subject_store, "subject store; reads betas f4 [trial, voxel]");
     d.positional("OUTPUT", output, "stage store; writes latent f4 [sample, hidden], or clip_tokens f4 [sample, token, feature] when the model is of fit --to tokens");
@@ -39,6 +45,7 @@ struct ApplyOptions {
     d.option("--split", split, "trials to keep; all: train and test, without those a store marks as unused");
     d.option("--average", average, "repeats: one row for each stimulus, ascending, the outputs of its trials averaged as in me2-embed brain; none: one row for each trial "
                                    "(default: none for latents, repeats for clip_tokens)");
+    d.option("--brain", brain, "for floors: mean, the mean of the training trials in place of every trial's betas; shuffled, those of another image");
   }
 };
 
@@ -46,7 +53,7 @@ void apply(const ApplyOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
   nn::open_device(run.options().device);
   const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
-  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, o.average, dtype});
+  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, o.average, dtype, o.brain});
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
   if (run.dry_run()) {

@@ -19,6 +19,9 @@ struct SampleOptions {
   std::int64_t steps = 20;
   double guidance = 1;
   std::int64_t draws = 1;
+  bool mean = false;
+  std::optional<InputPath> recall;
+  double temperature = 0.002;
   std::optional<InputPath> noise;
   std::optional<OutputPath> save_noise;
   bool autocast_eps = false;
@@ -29,6 +32,9 @@ struct SampleOptions {
     d.option("--steps", steps, "fewer than the model's schedule has (100): DDIM, which calls the network once less than that; as many: DDPM");
     d.option("--guidance", guidance, "classifier-free guidance; 1: none");
     d.option("--draws", draws, "draws for each sample, as neighbouring rows with an array draw");
+    d.option("--mean", mean, "with --draws: their mean, one row for each sample, nearer to the truth than any draw");
+    d.option("--recall", recall, "target store (me2-embed images): also write the array recalled, the tokens of its images weighted by the retrieval head (array clip), the images asked for left out; not in the paper");
+    d.option("--recall-temperature", temperature, "of the softmax over cosines that weights them: low, the nearest image's tokens; high, the mean of all");
     d.option("--noise", noise, "store with noise [call, sample, token, feature], the first being the starting latent, instead of the generator");
     d.option("--save-noise", save_noise, "write the noise that was used to such a store");
     d.option("--autocast-eps", autocast_eps, "norms after attention with eps 1e-3, which the official training had under float16 autocast, instead of 1e-5");
@@ -44,7 +50,7 @@ void sample(const SampleOptions& o, cli::Run& run) {
   const auto write = run.write_options();
   if (o.save_noise && (write.resume || write.shard_count > 1)) throw usage_error("--save-noise: the whole store in one run; not with --resume or --shard");
   diffusion::PriorStage stage(o.tokens.path, weights::StateDict::open(o.model.path),
-                              {o.steps, o.guidance, o.draws, run.seed(), o.noise ? o.noise->path : "", o.save_noise ? o.save_noise->path : "",
+                              {o.steps, o.guidance, o.draws, o.mean, run.seed(), o.recall ? o.recall->path : "", o.temperature, o.noise ? o.noise->path : "", o.save_noise ? o.save_noise->path : "",
                                o.autocast_eps, dtype, device});
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());

@@ -44,11 +44,18 @@ PriorStage::PriorStage(const std::string& path, const weights::StateDict& model,
   std::vector<std::int64_t> from;
   std::vector<std::int32_t> draw;
   for (std::int64_t s = 0; s < shape[0]; ++s)
-    for (std::int64_t d = 0; d < options.draws; ++d) from.push_back(s), draw.push_back(static_cast<std::int32_t>(d));
+    for (std::int64_t d = 0; d < (options.mean ? 1 : options.draws); ++d) from.push_back(s), draw.push_back(static_cast<std::int32_t>(d));
   columns_ = store::pick_rows(store::read_columns(group, shape[0]), from);
   std::erase_if(columns_, [](const auto& c) { return c.name == "draw"; });
-  if (options.draws > 1) columns_.push_back({"draw", draw});
+  if (options.draws > 1 && !options.mean) columns_.push_back({"draw", draw});
 
+  // The images asked for are never recalled themselves.
+  if (!options.recall.empty()) {
+    if (!group.has_array("clip") || group.array("clip").shape() != shape)
+      throw data_error("{}: --recall needs the retrieval head's output, an array \"clip\" of the shape of \"tokens\"; it holds {}", path, fmt::join(group.array_names(), ", "));
+    head_ = group.array("clip");
+    memory_.emplace(options.recall, shape[1], shape[2], std::set<std::int32_t>(stimulus_.begin(), stimulus_.end()), options.temperature);
+  }
   if (!options.noise.empty()) {
     const store::Group noise = store::Group::open(options.noise);
     if (!noise.has_array("noise")) throw data_error("{}: no array \"noise\"; it holds {}", noise.path(), fmt::join(noise.array_names(), ", "));
@@ -64,26 +71,27 @@ store::StageSpec PriorStage::spec() const {
   const auto& c = prior_->net.config;
   store::StageSpec spec;
   spec.kind = "clip_tokens";
-  for (const auto id : stimulus_) spec.stimulus.insert(spec.stimulus.end(), static_cast<std::size_t>(options_.draws), id);
+  for (const auto id : stimulus_) spec.stimulus.insert(spec.stimulus.end(), static_cast<std::size_t>(options_.draws / draws_in_row()), id);
   spec.arrays = {{"clip_tokens", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "CLIP image tokens drawn from the prior"}};
+  if (memory_) spec.arrays.push_back({"recalled", {c.tokens, c.width}, store::DType::f4, {"token", "feature"}, "1", "tokens of real images as the retrieval head weights them"});
   spec.build = [columns = columns_](store::Group& group) { store::write_columns(group, columns); };
   return spec;
 }
 
-at::Tensor PriorStage::noise(std::int64_t draw, std::int64_t first, std::int64_t count) const {
+at::Tensor PriorStage::noise(std::int64_t call, std::int64_t first, std::int64_t count) const {
   const auto& c = prior_->net.config;
   const std::int64_t size = c.tokens * c.width;
   const at::Tensor values = at::empty({count, c.tokens, c.width}, at::kFloat);
   float* to = values.mutable_data_ptr<float>();
   if (given_noise_) {
-    given_noise_->read_bytes({{draw, first, 0, 0}, {1, count, c.tokens, c.width}}, store::DType::f4, to);
+    given_noise_->read_bytes({{call, first, 0, 0}, {1, count, c.tokens, c.width}}, store::DType::f4, to);
     return values.to(options_.device);
   }
   for (std::int64_t i = 0; i < count; ++i) {
     // A key of its own for every (stimulus, draw of the sample, call), so that neither batch nor order nor --draws changes a value.
     const std::int64_t row = first + i;
     const auto sample_draw = static_cast<std::uint32_t>(row % options_.draws);
-    const NoiseKey key{options_.seed, "prior", stimulus_[static_cast<std::size_t>(row / options_.draws)], (sample_draw << 16) + static_cast<std::uint32_t>(draw)};
+    const NoiseKey key{options_.seed, "prior", stimulus_[static_cast<std::size_t>(row / options_.draws)], (sample_draw << 16) + static_cast<std::uint32_t>(call)};
     fill_normal({to + i * size, static_cast<std::size_t>(size)}, key);
   }
   return values.to(options_.device);
@@ -120,21 +128,29 @@ void PriorStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
   std::optional<models::PriorInference> fast;
   if (options_.device.is_cpu()) fast.emplace(prior_->net);
   if (!options_.save_noise.empty()) begin_saved_noise();
+  const std::int64_t in_row = draws_in_row(), step = std::max<std::int64_t>(1, batch / in_row);
   for (const auto& unit : out.pending())
-    for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
-      const std::int64_t count = std::min(batch, unit.first + unit.count - first);
+    for (std::int64_t first = unit.first; first < unit.first + unit.count; first += step) {
+      const std::int64_t rows = std::min(step, unit.first + unit.count - first), from = first * in_row, count = rows * in_row;
       at::Tensor brain = at::empty({count, c.tokens, c.width}, at::kFloat);
-      for (std::int64_t i = 0; i < count; ++i) tokens_.read_rows((first + i) / options_.draws, 1, brain.mutable_data_ptr<float>() + i * size);
+      for (std::int64_t i = 0; i < count; ++i) tokens_.read_rows((from + i) / options_.draws, 1, brain.mutable_data_ptr<float>() + i * size);
       brain = brain.to(options_.device);
       const auto denoise = [&](const at::Tensor& x, std::int64_t time) {
         if (fast) return (*fast)(x, time, brain, options_.guidance);
         const at::Tensor times = at::full({count}, time, at::TensorOptions().dtype(at::kLong).device(options_.device));
         return prior_->net.guided(x, times, brain, options_.guidance).to(at::kFloat);
       };
-      const at::Tensor tokens = sample_prior(prior_->noise_scheduler, plan_, denoise, [&](std::int64_t draw) { return noise(draw, first, count); }).cpu().contiguous();
-      out.write("clip_tokens", {first, count}, tokens.const_data_ptr<float>());
-      if (saved_noise_) keep_noise(first, count);
-      done(count);
+      at::Tensor tokens = sample_prior(prior_->noise_scheduler, plan_, denoise, [&](std::int64_t call) { return noise(call, from, count); }).cpu();
+      if (options_.mean) tokens = tokens.view({rows, in_row, c.tokens, c.width}).mean(1);
+      tokens = tokens.contiguous();
+      out.write("clip_tokens", {first, rows}, tokens.const_data_ptr<float>());
+      if (memory_) {
+        const at::Tensor head = at::empty({rows, c.tokens, c.width}, at::kFloat);  // of a sample's every draw
+        for (std::int64_t i = 0; i < rows; ++i) head_->read_rows((first + i) * in_row / options_.draws, 1, head.mutable_data_ptr<float>() + i * size);
+        out.write("recalled", {first, rows}, memory_->recall(head).const_data_ptr<float>());
+      }
+      if (saved_noise_) keep_noise(from, count);
+      done(rows);
     }
   if (saved_noise_) std::filesystem::rename(options_.save_noise + ".partial", options_.save_noise);
 }

@@ -1,6 +1,7 @@
 #include "models/align_stage.h"
 
 #include <algorithm>
+#include <map>
 
 #include <ATen/ATen.h>
 
@@ -21,6 +22,33 @@ store::Array open_betas(const store::Group& group) {
   return betas;
 }
 
+// For each trial, the trial of another image that takes its place.
+std::vector<std::int64_t> shuffled(const std::vector<std::int64_t>& rows, const std::vector<std::int32_t>& stimulus) {
+  std::map<std::int32_t, std::vector<std::int64_t>> trials;
+  for (std::size_t i = 0; i < rows.size(); ++i) trials[stimulus[i]].push_back(rows[i]);
+  if (trials.size() < 2) throw data_error("--brain shuffled: trials of two images or more expected, {} found", trials.size());
+  std::vector<std::int32_t> images;
+  for (const auto& [image, of] : trials) images.push_back(image);
+  std::map<std::int32_t, const std::vector<std::int64_t>*> other;
+  for (std::size_t i = 0; i < images.size(); ++i) other[images[i]] = &trials[images[(i + images.size() / 2) % images.size()]];
+  std::map<std::int32_t, std::size_t> repeat;
+  std::vector<std::int64_t> out;
+  for (const auto image : stimulus) out.push_back(other[image]->at(repeat[image]++ % other[image]->size()));
+  return out;
+}
+
+at::Tensor mean_betas(const store::Array& betas, const std::vector<std::int64_t>& trials) {  // [1, voxel]
+  constexpr std::size_t kBlock = 256;
+  at::Tensor sum = at::zeros({1, betas.shape()[1]}, at::kDouble);
+  for (std::size_t first = 0; first < trials.size(); first += kBlock) {
+    const std::vector<std::int64_t> some(trials.begin() + static_cast<std::ptrdiff_t>(first), trials.begin() + static_cast<std::ptrdiff_t>(std::min(first + kBlock, trials.size())));
+    const at::Tensor x = at::empty({static_cast<std::int64_t>(some.size()), betas.shape()[1]}, at::kFloat);
+    store::gather_rows(betas, some, x.mutable_data_ptr<float>());
+    sum += x.sum({0}, true, at::kDouble);
+  }
+  return (sum / static_cast<double>(trials.size())).to(at::kFloat);
+}
+
 const char* name_of(TrialSplit split) { return split == TrialSplit::train ? "train" : split == TrialSplit::test ? "test" : "all"; }
 
 }  // namespace
@@ -36,6 +64,7 @@ AlignStage::AlignStage(const std::string& path, const weights::StateDict& model,
   if (!split && options.split != TrialSplit::all) throw data_error("{}: no array \"split\", which --split {} asks for", path, name_of(options.split));
   for (std::int64_t t = 0; t < trials; ++t) {
     const std::int32_t s = split ? split->values[static_cast<std::size_t>(t)] : 0;
+    if (options.brain == Brain::mean && s == 0) mean_of_.push_back(t);
     if (options.split == TrialSplit::all ? s >= 0 : s == (options.split == TrialSplit::test)) rows_.push_back(t);
   }
   if (rows_.empty()) throw data_error("{}: no trial is left of {} with --split {}", path, trials, name_of(options.split));
@@ -68,6 +97,8 @@ AlignStage::AlignStage(const std::string& path, const weights::StateDict& model,
   const Average average = options.average.value_or(row_shape_.size() == 2 ? Average::repeats : Average::none);
   averaged_ = average_rows(kept, average);
   columns_ = average_columns(store::pick_rows(columns, rows_), averaged_, average);
+  if (options.brain == Brain::shuffled) rows_ = shuffled(rows_, kept);
+  if (options.brain == Brain::mean && mean_of_.empty()) throw data_error("{}: no training trial for --brain mean", path);
 }
 
 store::StageSpec AlignStage::spec() const {
@@ -82,6 +113,8 @@ store::StageSpec AlignStage::spec() const {
 
 void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {
   const std::int64_t voxels = betas_.shape()[1];
+  at::Tensor mean;
+  if (!mean_of_.empty()) mean = mean_betas(betas_, mean_of_);
   for (const auto& unit : out.pending())
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += batch) {
       const std::int64_t count = std::min(batch, unit.first + unit.count - first);
@@ -98,7 +131,8 @@ void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
       }
       const auto all = static_cast<std::int64_t>(trials.size());
       const at::Tensor x = at::empty({all, voxels}, at::kFloat);
-      store::gather_rows(betas_, trials, x.mutable_data_ptr<float>());
+      if (mean.defined()) x.copy_(mean.expand_as(x));
+      else store::gather_rows(betas_, trials, x.mutable_data_ptr<float>());
       at::Tensor latent = mlp_ ? mlp_->rows(x) : nn::row_linear(x, *ridge_);
       if (std::any_of(where.begin(), where.end(), [](const auto& w) { return w.size() > 1; })) {
         std::vector<at::Tensor> means;

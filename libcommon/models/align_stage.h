@@ -12,6 +12,10 @@
 
 namespace me2::models {
 
+// Whose betas a trial goes with: its own; for floors, the mean over the training trials, or those of another image: of the image half the
+// list of images further on, its trials in order, so that nothing but the pairing is changed.
+enum class Brain { own, mean, shuffled };
+
 enum class TrialSplit { train, test, all };  // all: train and test, without the trials a store marks as unused
 
 struct AlignOptions {
@@ -20,6 +24,7 @@ struct AlignOptions {
   TrialSplit split = TrialSplit::all;
   std::optional<Average> average;    // outputs of a stimulus's repeats; not given: averaged for clip_tokens, kept for latents
   at::ScalarType dtype = at::kFloat; // of the weights
+  Brain brain = Brain::own;
 };
 
 class AlignStage {
@@ -33,7 +38,8 @@ class AlignStage {
  private:
   store::Group group_;
   store::Array betas_;
-  std::vector<std::int64_t> rows_;  // of the subject store
+  std::vector<std::int64_t> rows_;  // of the subject store, whose betas are read
+  std::vector<std::int64_t> mean_of_;  // Brain::mean: the trials whose mean stands for every row's betas
   std::vector<AveragedRow> averaged_;  // trials: positions in rows_
   store::Columns columns_;
   std::optional<nn::Linear> ridge_;

@@ -58,9 +58,12 @@ at::Tensor UnetStart::param(const std::string& name, const nn::Shape& shape, con
 }
 
 at::Tensor denoise_train_step(const diffusion::Denoiser& denoiser, const at::Tensor& moments, double latent_scale, const Conditioner& condition,
-                              at::Device device, const UnclipTrainOptions& o, std::int64_t step) {
-  const auto rows = batch_rows(o.seed, moments.size(0), o.batch, step);
-  const models::VaePosterior posterior(moments.index_select(0, at::tensor(rows)).to(at::kFloat));
+                              at::Device device, const UnclipTrainOptions& o, std::int64_t step, const std::vector<std::int64_t>& picture) {
+  const auto rows = batch_rows(o.seed, picture.empty() ? moments.size(0) : static_cast<std::int64_t>(picture.size()), o.batch, step);
+  auto pictures = rows;
+  if (!picture.empty())
+    for (auto& row : pictures) row = picture.at(static_cast<std::size_t>(row));
+  const models::VaePosterior posterior(moments.index_select(0, at::tensor(pictures)).to(at::kFloat));
   const at::Tensor z = (latent_scale * posterior.sample(normal(o.seed, "train posterior", step, posterior.mean.sizes()))).to(device);
   Random random(o.seed, fmt::format("train step {}", step));
   const auto& table = denoiser.schedule().table();
@@ -84,7 +87,7 @@ at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::De
     const at::Tensor kept = at::where(dropped.view({-1, 1, 1}), nothing, tokens);
     return diffusion::Condition{unet.project(kept.to(vector.device())), vector.expand({kept.size(0), -1})};
   };
-  return denoise_train_step(denoiser, data.moments, latent_scale, condition, vector.device(), o, step);
+  return denoise_train_step(denoiser, data.moments, latent_scale, condition, vector.device(), o, step, data.picture);
 }
 
 std::pair<at::Tensor, at::Tensor> token_statistics(const UnclipTrainData& data, TokenNorm norm, std::uint64_t seed) {

@@ -40,9 +40,10 @@ struct UnclipTrainOptions {
 };
 
 struct UnclipTrainData {
-  at::Tensor moments;  // [N, 2 C, h, w] of the autoencoder, encoded once
-  std::function<at::Tensor(const std::vector<std::int64_t>& rows)> tokens;  // -> [n, T, D] as the store has them
-  std::int64_t size() const { return moments.size(0); }
+  at::Tensor moments;  // [P, 2 C, h, w] of the autoencoder, each picture encoded once
+  std::function<at::Tensor(const std::vector<std::int64_t>& rows)> tokens;  // -> [n, T, D] as the stores have them
+  std::vector<std::int64_t> picture;  // of each row of tokens, among the moments; empty: row i is of picture i
+  std::int64_t size() const { return picture.empty() ? moments.size(0) : static_cast<std::int64_t>(picture.size()); }
 };
 
 // The parameters a U-Net starts from: those of `model` that fit; cross-attention keys and values anew where the tokens' width
@@ -67,9 +68,10 @@ class UnetStart : public nn::ParamSource {
 // The condition of a batch; `dropped` bool [n] says which samples are trained without theirs.
 using Conditioner = std::function<diffusion::Condition(const std::vector<std::int64_t>& rows, const at::Tensor& dropped)>;
 
-// Draws of one step and their loss, scalar; everything from (options.seed, step). moments [N, 2 C, h, w] of the autoencoder.
+// Draws of one step and their loss, scalar; everything from (options.seed, step). moments [P, 2 C, h, w] of the autoencoder; picture: the
+// moments of each row that is trained on, empty: all, in order.
 at::Tensor denoise_train_step(const diffusion::Denoiser& denoiser, const at::Tensor& moments, double latent_scale, const Conditioner& condition,
-                              at::Device device, const UnclipTrainOptions& options, std::int64_t step);
+                              at::Device device, const UnclipTrainOptions& options, std::int64_t step, const std::vector<std::int64_t>& picture = {});
 
 // The same with image-embedding tokens as the condition; dropped ones are normal noise, as in the reference, or zeros (config).
 at::Tensor unclip_train_step(const models::UnclipUnet& unet, const diffusion::Denoiser& denoiser, const diffusion::UnclipConfig& config,

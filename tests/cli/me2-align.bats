@@ -25,6 +25,22 @@ assert_close() { me2-test-store equal -q "$@" --tolerance 3e-5; }
   me2-test-store make -q want.zarr "latent=$MODEL/io.safetensors:out.latent@0" --rows 2 --stimulus 7,3 --split 0,1 --repeat 1,1
   assert_same want.zarr all.zarr --array stimulus --array split --array repeat
 }
+@test "apply: --brain mean puts the training trials' mean, and shuffled another image's trials, in the place of a trial's own" {
+  me2-align apply -q one.zarr train.zarr --model "$MODEL" --subject subj01 --split train  # one trial: the mean of the training trials
+  me2-align apply -q one.zarr own.zarr --model "$MODEL" --subject subj01 --split test
+  me2-align apply -q one.zarr mean.zarr --model "$MODEL" --subject subj01 --split test --brain mean
+  assert_same mean.zarr train.zarr --array latent
+  run ! assert_same mean.zarr own.zarr --array latent
+  # Of images 1, 2, 3 each gets the next one's.
+  me2-test-store make -q three.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --rows 3 --stimulus 1,2,3
+  me2-test-store make -q four.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --rows 4 --stimulus 1,2,3,4  # the first again
+  me2-align apply -q three.zarr shuffled.zarr --model "$MODEL" --subject subj01 --brain shuffled
+  me2-align apply -q four.zarr in_order.zarr --model "$MODEL" --subject subj01
+  assert_same shuffled.zarr in_order.zarr --array latent --first 1
+  me2-test-store make -q single.zarr "betas=$MODEL/io.safetensors:in.voxels_subj0@0" --rows 2 --stimulus 1,1
+  run -65 --separate-stderr me2-align apply single.zarr none.zarr --model "$MODEL" --subject subj01 --brain shuffled
+  assert_one_line_of_error
+}
 @test "apply: batches of one and of eight give the same bytes" {
   me2-align apply -q one.zarr a.zarr --model "$MODEL" --subject subj01 --batch-size 1
   me2-align apply -q one.zarr b.zarr --model "$MODEL" --subject subj01 --batch-size 8

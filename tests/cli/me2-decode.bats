@@ -248,6 +248,23 @@ train_case() {
   [ ! -e whole.partial ]
 }
 
+@test "train: several stores of tokens are trained on as one" {
+  train_case
+  stage "$M/io.safetensors" first.zarr --arrays clip_tokens=in.tokens
+  stage "$M/io.safetensors" second.zarr --arrays clip_tokens=in.tokens --stimulus 1
+  stage "$M/io.safetensors" predicted.zarr --arrays clip_tokens=in.uc_crossattn --stimulus 1
+  fit() { decode train stimuli.zarr "$@" --model "$M" --size 32 --steps 4 --batch-size 2; }
+  fit whole --tokens tokens.zarr
+  fit joined --tokens first.zarr --tokens second.zarr
+  cmp whole/model.safetensors joined/model.safetensors
+  fit other --tokens first.zarr --tokens predicted.zarr
+  run ! cmp -s whole/model.safetensors other/model.safetensors
+  stage "$M/io.safetensors" flat.zarr --arrays clip_tokens=in.vector_suffix
+  run -65 --separate-stderr fit none --tokens first.zarr --tokens flat.zarr
+  assert_one_line_of_error
+  [[ "$stderr" == *"flat.zarr"* ]]
+}
+
 @test "train: a U-Net and an autoencoder from scratch, with velocity scaling" {
   train_case
   echo '{"ddconfig": {"ch": 16, "ch_mult": [1, 2], "num_res_blocks": 1, "norm_groups": 8}, "embed_dim": 4}' > vae.json

@@ -50,6 +50,37 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   assert_same one.zarr three.zarr --array clip_tokens
   run -65 me2-test-store same -q one.zarr three.zarr --array clip_tokens --first 1
 }
+@test "sample: --mean is the mean of the draws, one row for each sample, whatever the batch" {
+  sample tokens.zarr draws.zarr --draws 2 --steps 5 --save-noise noise.zarr
+  sample tokens.zarr mean.zarr --draws 2 --steps 5 --mean
+  sample tokens.zarr same.zarr --draws 2 --steps 5 --mean --batch-size 1 --noise noise.zarr
+  assert_same mean.zarr same.zarr
+  run -0 me2-preprocess show mean.zarr
+  refute_output --partial draw
+  run -0 me2-test-store mean draws.zarr mean.zarr --array clip_tokens --of 2
+}
+@test "sample: --recall writes the retrieval head's images as tokens beside the drawn ones, never those asked for" {
+  me2-test-store make -q both.zarr "tokens=$IO:in.text_embed" "clip=$IO:in.text_embed" --stimulus 5,3
+  me2-test-store make -q memory.zarr "clip_tokens=$IO:in.text_embed" --rows 3 --stimulus 9,3,8  # the first, what is asked for, the first
+  sample both.zarr plain.zarr --steps 5
+  sample both.zarr out.zarr --steps 5 --recall memory.zarr --draws 2 --mean
+  sample both.zarr draws.zarr --steps 5 --recall memory.zarr --draws 2
+  sample both.zarr nearest.zarr --steps 5 --recall memory.zarr --recall-temperature 1e-6
+  assert_same plain.zarr nearest.zarr --array clip_tokens
+  # The one image that is left is recalled as it is, for each sample and draw.
+  me2-test-store make -q want.zarr "recalled=$IO:in.text_embed" --rows 1
+  me2-test-store mean -q out.zarr want.zarr --array recalled --of 2
+  me2-test-store mean -q draws.zarr want.zarr --array recalled --of 4
+  me2-test-store make -q asked.zarr "clip_tokens=$IO:in.text_embed" --stimulus 3,5
+  run -65 --separate-stderr sample both.zarr none.zarr --recall asked.zarr
+  assert_one_line_of_error
+  [[ "$stderr" == *"no image is left"* ]]
+  run -65 --separate-stderr sample tokens.zarr none.zarr --recall memory.zarr
+  assert_one_line_of_error
+  [[ "$stderr" == *"clip"* ]]
+  run -64 --separate-stderr sample both.zarr none.zarr --recall memory.zarr --recall-temperature 0
+  assert_one_line_of_error
+}
 @test "sample: noise of another shape is refused, naming both shapes" {
   me2-test-store make -q noise.zarr "noise=$IO:in.ddim_noise"
   run -65 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$MODEL" --steps 10 --noise noise.zarr

@@ -22,12 +22,13 @@ pretrain_subjects: [subj02]
 stages: [decode, caption, refine, score, retrieval, captions, report]
 shards: {decode: 2}
 simulate: --subjects 2 --sessions 1 --trials-per-session 96 --test-images 10
-models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, caption: tiny/git, sdxl: tiny/refiner}
+models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, vae_lowlevel: tiny/vae, caption: tiny/git, sdxl: tiny/refiner}
 options:
-  train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --no-lowlevel --evaluate-interval 0
+  train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0
   pretrain: --epochs 1 --batch-size 12
   finetune: --epochs 1 --batch-size 48
-  prior: --steps 20 --guidance 1
+  prior: --steps 4 --draws 8 --mean --guidance 1 --recall demo/targets.zarr
+  decode: --array recalled
   refine: --vae tiny/vae --size 64 --negative "" --guidance 2 --timepoint 8
   score: --scene-labels demo/simulated/stimuli.zarr --scorer tiny/scorer --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing
   retrieval: --allow-missing
@@ -53,7 +54,7 @@ whole_run() {
   run -0 snake --configfile tiny.yaml -j 2
 
   # A changed option runs again what depends on it, and nothing else.
-  sed -i 's/--steps 20/--steps 10/' tiny.yaml
+  sed -i 's/--steps 4/--steps 5/' tiny.yaml
   run -0 snake --configfile tiny.yaml -j 2 -n
   for rule in prior decode_shard caption report; do assert_output --regexp "rule $rule:"; done
   for rule in targets pretrain finetune align embed; do refute_output --regexp "rule $rule:"; done
@@ -83,7 +84,7 @@ killed_and_rerun() {
   ln -sfn "$BATS_FILE_TMPDIR/tiny" tiny
   local landed=0
   for stage in simulated/stimuli.zarr/zarr.json targets.zarr/zarr.json pretrained/model.safetensors finetuned/model.safetensors latent.zarr/zarr.json tokens.zarr/zarr.json \
-    prior.zarr/zarr.json recon.zarr/zarr.json caption.zarr/zarr.json refined.zarr/zarr.json scores.json retrieval.json report.html; do
+    prior.zarr/zarr.json recon.zarr/zarr.json caption.zarr/zarr.json refined.zarr/zarr.json scores.csv retrieval.csv report.html; do
     before=$(find demo -type f -not -path '*.partial*' 2> /dev/null | sort | xargs -r sha256sum)
     for try in 1 2 3 4; do  # later tries wait less: the kill is to fall while the stage works
       set -m

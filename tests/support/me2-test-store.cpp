@@ -150,7 +150,33 @@ void same(const SameOptions& o, cli::Run&) {
   }
 }
 
+struct MeanOptions {
+  InputPath a, b;
+  std::string array;
+  std::int64_t of = 1;
+  double tolerance = 1e-6;
+  void describe(Describe& d) {
+    d.positional("A", a, "a store");
+    d.positional("B", b, "another");
+    d.required("--array", array, "the array compared");
+    d.required("--of", of, "so many neighbouring rows of A have their mean in a row of B");
+    d.option("--tolerance", tolerance, "largest absolute difference allowed");
+  }
+};
+
+void mean(const MeanOptions& o, cli::Run&) {
+  const store::Array from = store::Group::open(o.a.path).array(o.array), to = store::Group::open(o.b.path).array(o.array);
+  if (from.shape()[0] != to.shape()[0] * o.of) throw data_error("{}: {} rows, {} in {}", from.path(), from.shape()[0], to.shape()[0], to.path());
+  const auto many = from.read<float>(), one = to.read<float>();
+  const std::size_t row = one.size() / static_cast<std::size_t>(to.shape()[0]), of = static_cast<std::size_t>(o.of);
+  for (std::size_t i = 0; i < one.size(); ++i) {
+    double sum = 0;
+    for (std::size_t k = 0; k < of; ++k) sum += many[(i / row * of + k) * row + i % row];
+    if (!(std::abs(sum / static_cast<double>(of) - one[i]) <= o.tolerance)) throw data_error("{}: value {} is {}, not {}", to.path(), i, one[i], sum / static_cast<double>(of));
+  }
+}
+
 }  // namespace
 ME2_TOOL("me2-test-store", "Golden tensors to stores and back", {cli::verb("make", "write a store", make), cli::verb("equal", "compare an array", equal),
-          cli::verb("same", "compare two stores bit for bit", same)})
+          cli::verb("same", "compare two stores bit for bit", same), cli::verb("mean", "compare means of rows", mean)})
 }  // namespace me2

@@ -84,6 +84,20 @@ TEST(UnclipTrain, LearnsLatentsThatTheTokensDecide) {
   EXPECT_LT(mean(45), 0.6 * mean(0));
 }
 
+// Rows that share a picture, encoded once, are trained on as if each had a picture of its own.
+TEST(UnclipTrain, RowsOfTokensMayShareAPicture) {
+  Toy own, shared;
+  const std::vector<std::int64_t> picture{3, 0, 0, 2, 1, 3, 2, 1};
+  const at::Tensor pictures = own.data.moments.slice(0, 0, 4).contiguous();
+  own.data.moments = pictures.index_select(0, at::tensor(picture));
+  shared.data.moments = pictures;
+  shared.data.picture = picture;
+  EXPECT_EQ(shared.data.size(), 8);
+  for (const std::int64_t step : {0, 1, 2}) EXPECT_EQ(own.loss(step).item<double>(), shared.loss(step).item<double>()) << step;
+  shared.data.picture = {0, 0, 0, 2, 1, 3, 2, 1};
+  EXPECT_NE(own.loss(0).item<double>() + own.loss(1).item<double>(), shared.loss(0).item<double>() + shared.loss(1).item<double>());
+}
+
 TEST(UnclipTrain, ResumesToTheSameWeights) {
   const test::TempDir dir;
   const auto train = [&](const std::string& folder, std::int64_t stop_at, bool resume) {
