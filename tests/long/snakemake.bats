@@ -28,8 +28,7 @@ options:
   pretrain: --epochs 1 --batch-size 12
   finetune: --epochs 1 --batch-size 48
   prior: --steps 4 --draws 8 --mean --guidance 1 --recall demo/targets.zarr
-  decode: --array recalled
-  refine: --vae tiny/vae --size 64 --negative "" --guidance 2 --timepoint 8
+  refine: --vae tiny/vae --size 64 --negative "" --guidance 3 --timepoint 13
   score: --scene-labels demo/simulated/stimuli.zarr --scorer tiny/scorer --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing
   retrieval: --allow-missing
   captions: --scene-labels demo/simulated/stimuli.zarr --allow-missing
