@@ -25,6 +25,7 @@ struct ReportVerb {
     d.option("--captions", captions, "predicted captions: store or JSON");
     d.option("--references", references, "reference captions: store or JSON");
     d.option("--per-image", per_image, "CSV of me2-eval score --per-image: scores on the cards, and what they are sorted by");
+    d.option("--subject", inputs.subject, "whose scores of --per-image these pictures have, of several subjects (default: what --recon says)");
     d.option("--brain", brain, "brain embeddings, for retrieval examples and the map");
     d.option("--targets", targets, "image embeddings of the same stimuli");
     d.option("--brain-array", inputs.brain_array, "array of --brain");

@@ -68,4 +68,22 @@ std::vector<std::string> split_list(const std::vector<std::string>& words, bool 
   return out;
 }
 
+std::vector<std::string> split_names(const std::vector<std::string>& words) {
+  std::vector<std::string> out;
+  for (const auto& word : words) {
+    std::size_t start = 0;
+    for (auto comma = word.find(','); comma < word.find('=', start); comma = word.find(',', start)) out.push_back(word.substr(start, comma - start)), start = comma + 1;
+    out.push_back(word.substr(start));
+  }
+  return out;
+}
+
+NamedInput Value<NamedInput>::parse(const std::string& option, const std::string& text) {
+  const auto equals = text.find('=');
+  if (text.empty() || equals == 0 || equals + 1 == text.size()) throw usage_error("{}: NAME or NAME=PATH expected, \"{}\" given", option, text);
+  if (equals == std::string::npos) return {text, ""};
+  if (text.substr(equals + 1) == "-") throw usage_error("{}: {}: a path expected, - is for an input alone", option, text);
+  return {text.substr(0, equals), text.substr(equals + 1)};
+}
+
 }  // namespace me2::described

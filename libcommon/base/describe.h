@@ -22,6 +22,9 @@ struct OutputPath {  // must not exist unless --overwrite or --resume (exit 73);
 struct ModelPath {  // a model directory or an official checkpoint; must exist (exit 66)
   std::string path;
 };
+struct NamedInput {  // "NAME=PATH", PATH an input as above (never "-"); or "NAME" alone, for what the verb knows by name
+  std::string name, path;
+};
 
 struct Item {
   enum class Role { positional, option, flag };
@@ -36,6 +39,7 @@ struct Item {
   std::vector<std::string> choices;
   std::function<void(const std::vector<std::string>&)> set;  // throws Exit::usage naming the option
   std::function<std::vector<std::string>()> get;             // the current value, as it would be typed; empty = unset
+  std::function<std::vector<std::string>()> paths;           // of inputs, outputs and models: what get gives, without names
 };
 
 // Names of an enum's values, for options: specialise for each enum used as one.
@@ -47,11 +51,15 @@ const EnumNames<E>& enum_names();
 
 class Describe {
  public:
-  // T: bool (flag), int, int64_t, uint64_t, double, std::string, InputPath, OutputPath, ModelPath, an enum with enum_names,
-  // std::optional or std::vector of these. Vectors take comma-separated or repeated values; integers also "0:3" ranges.
+  // T: bool (flag), int, int64_t, uint64_t, double, std::string, InputPath, OutputPath, ModelPath, NamedInput, an enum with
+  // enum_names, std::optional or std::vector of these. Vectors take comma-separated or repeated values; integers also "0:3" ranges.
   template <class T>
   void positional(const std::string& name, T& field, const std::string& help) {
     add(Item::Role::positional, name, field, help, !is_optional(field));
+  }
+  template <class T>
+  void positionals(const std::string& name, std::vector<T>& field, const std::string& help) {  // any number of words, none too
+    add(Item::Role::positional, name, field, help, false);
   }
   template <class T>
   void option(const std::string& name, T& field, const std::string& help) {
@@ -130,13 +138,20 @@ template <>
 struct Value<OutputPath> : PathValue<OutputPath> {};
 template <>
 struct Value<ModelPath> : PathValue<ModelPath> {};
+template <>
+struct Value<NamedInput> {
+  static std::string type() { return "NAME[=PATH]"; }
+  static NamedInput parse(const std::string& option, const std::string& text);
+  static std::string print(const NamedInput& v) { return v.path.empty() ? v.name : v.name + "=" + v.path; }
+};
 
 [[noreturn]] void throw_bad_choice(const std::string& option, const std::string& text, const std::vector<std::string>& choices);
 std::vector<std::string> split_list(const std::vector<std::string>& words, bool integers);  // "1,4,8" and, for integers, "0:3"
+std::vector<std::string> split_names(const std::vector<std::string>& words);  // "a,b,NAME=PATH": behind the first = is one path, commas and all
 
 template <class T>
 constexpr Item::Access access_of() {
-  if constexpr (std::is_same_v<T, InputPath>) return Item::Access::input;
+  if constexpr (std::is_same_v<T, InputPath> || std::is_same_v<T, NamedInput>) return Item::Access::input;
   if constexpr (std::is_same_v<T, OutputPath>) return Item::Access::output;
   if constexpr (std::is_same_v<T, ModelPath>) return Item::Access::model;
   return Item::Access::value;
@@ -207,11 +222,19 @@ struct Bind<std::vector<T>> {
   static void to(Item& item, std::vector<T>& field) {
     set_type<T>(item);
     item.repeated = true;
+    constexpr bool named = std::is_same_v<T, NamedInput>;
     item.set = [&field, name = item.name](const std::vector<std::string>& words) {
       field.clear();
       constexpr bool paths = access_of<T>() != Item::Access::value;  // a path may hold a comma
-      for (const auto& word : paths ? words : split_list(words, std::is_integral_v<T>)) field.push_back(parse_one<T>(name, word));
+      for (const auto& word : named ? split_names(words) : paths ? words : split_list(words, std::is_integral_v<T>)) field.push_back(parse_one<T>(name, word));
     };
+    if constexpr (named)
+      item.paths = [&field] {
+        std::vector<std::string> out;
+        for (const auto& value : field)
+          if (!value.path.empty()) out.push_back(value.path);
+        return out;
+      };
     item.get = [&field] {
       std::vector<std::string> out;
       for (const auto& value : field) out.push_back(print_one<T>(value));
@@ -230,6 +253,7 @@ void Describe::add(Item::Role role, const std::string& name, T& field, const std
   item.help = help;
   item.required = required;
   described::Bind<T>::to(item, field);
+  if (!item.paths) item.paths = item.get;
   items_.push_back(std::move(item));
 }
 

@@ -113,7 +113,7 @@ Paths::Paths(const std::vector<Item>& items, const CommonOptions& common) {
   const Item* piped = nullptr;
   for (const auto& item : items) {
     if (item.access == Item::Access::value) continue;
-    for (const auto& path : item.get()) {
+    for (const auto& path : item.paths()) {
       if (item.access == Item::Access::input && path == "-") {
         if (piped) throw usage_error("{} and {}: only one input can be -", piped->name, item.name);
         piped = &item;

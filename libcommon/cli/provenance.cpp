@@ -67,7 +67,7 @@ Json Run::config() const {
     if (item.name == "--nproc") continue;  // how many processes share the work does not decide what comes out
     if (item.access == Item::Access::value) config["options"][item.name] = values_of(item);
     else if (item.access != Item::Access::output)
-      for (const auto& path : item.get()) config["contents"][item.name].push_back(quick_digest(path));
+      for (const auto& path : item.paths()) config["contents"][item.name].push_back(quick_digest(path));
   }
   return config;
 }

@@ -53,9 +53,15 @@ std::string identity(const Json& record) {
 }
 
 // Which output of the maker this input is: by its path, else the only one, else the one of the same name (a store that was moved).
-int output_of(const ReplayStep& maker, const std::string& path) {
-  for (std::size_t i = 0; i < maker.outputs.size(); ++i)
-    if (maker.outputs[i].path == path) return static_cast<int>(i);
+int output_of(const ReplayStep& maker, const std::string& path, std::string& inside) {
+  for (std::size_t i = 0; i < maker.outputs.size(); ++i) {
+    const auto& of = maker.outputs[i].path;
+    if (path == of) return static_cast<int>(i);
+    if (path.starts_with(of + "/")) {
+      inside = path.substr(of.size() + 1);
+      return static_cast<int>(i);
+    }
+  }
   if (maker.outputs.size() == 1) return 0;
   for (std::size_t i = 0; i < maker.outputs.size(); ++i)
     if (fs::path(maker.outputs[i].path).filename() == fs::path(path).filename()) return static_cast<int>(i);
@@ -78,7 +84,7 @@ int add(std::vector<ReplayStep>& steps, const Json& record, const std::string& w
       ReplaySource in{text_of(source, "option", where), absolute(step.folder, text_of(source, "path", where)), text_of(source, "sha256", where)};
       if (source.contains("provenance")) {
         const int maker = add(steps, source["provenance"], where, depth + 1);
-        in.output = output_of(steps[maker], in.path);
+        in.output = output_of(steps[maker], in.path, in.inside);
         if (in.output >= 0) in.step = maker;  // else: something beside what the maker says it wrote, read where it lies
       }
       step.sources.push_back(std::move(in));
@@ -97,17 +103,25 @@ std::vector<std::string> words_of(const std::vector<ReplayStep>& steps, const Re
   const Json& record = *step.record;
   std::vector<std::string> command;
   for (const auto& word : record["command"]) command.push_back(word.is_string() ? word.get<std::string>() : word.dump());
+  const auto now = [&](const ReplaySource& source) {
+    return source.step < 0 ? source.path : steps[source.step].outputs[source.output].replayed + (source.inside.empty() ? "" : "/" + source.inside);
+  };
   const auto mapped = [&](const std::string& option, const std::string& value) {
     const auto is = [&](const auto& p) { return (p.option == option || p.option.starts_with(option + ",")) && p.path == absolute(step.folder, value); };
     if (const auto it = std::find_if(step.outputs.begin(), step.outputs.end(), is); it != step.outputs.end()) return it->replayed;
     const auto it = std::find_if(step.sources.begin(), step.sources.end(), is);
+    if (const auto equals = value.find('='); it == step.sources.end() && equals != std::string::npos) {  // NAME=PATH
+      const auto named = [&](const ReplaySource& p) { return p.option == option && p.path == absolute(step.folder, value.substr(equals + 1)); };
+      if (const auto of = std::find_if(step.sources.begin(), step.sources.end(), named); of != step.sources.end())
+        return value.substr(0, equals + 1) + now(*of);
+    }
     if (it == step.sources.end()) {
       // Folders and files without a digest (a release, several runs of BOLD) are not among the recorded inputs: the replay runs elsewhere.
       const bool path_like = !option.starts_with("--") || value.find_first_of("/.") != std::string::npos;
       std::error_code failed;
       return path_like && fs::exists(absolute(step.folder, value), failed) ? absolute(step.folder, value) : value;
     }
-    return it->step < 0 ? it->path : steps[it->step].outputs[it->output].replayed;
+    return now(*it);
   };
   std::vector<std::string> words{step.verb}, positional;
   const auto take = [&](const std::string& option, const Json& value) {

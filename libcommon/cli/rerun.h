@@ -13,6 +13,7 @@ struct ReplaySource {  // an input or a model of a step
   std::string option, path, sha256;  // path: absolute, as it was
   int step = -1;                     // the earlier step that made it; -1: it is read where it lies
   int output = -1;                   // which output of that step
+  std::string inside;                // where in that output, when it is a folder of several: "stimuli.zarr"
 };
 struct ReplayOutput {
   std::string option, path;  // path: absolute, as it was

@@ -148,31 +148,46 @@ Interval bca_mean(std::span<const double> values, const BootstrapOptions& option
   return bca({&s, 1}, options)[0];
 }
 
-Interval hierarchical_mean(const std::vector<std::vector<double>>& by_subject, const BootstrapOptions& options) {
-  const auto mean = [](const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); };
+Interval hierarchical(std::span<const Scored> by_subject, const BootstrapOptions& options) {
   Interval out;
-  for (const auto& values : by_subject) {
-    if (values.empty()) throw data_error("a subject without scores");
-    out.value += mean(values) / static_cast<double>(by_subject.size());
-    out.n += static_cast<std::int64_t>(values.size());
+  const auto count = static_cast<double>(by_subject.size());
+  for (const auto& subject : by_subject) {
+    if (subject.n() == 0) throw data_error("a subject without scores");
+    out.value += evaluate(subject, column_means(subject)) / count;
+    out.n += subject.n();
   }
   std::vector<double> resampled(options.resamples);
-  store::parallel_for(options.resamples, options.threads, [&](std::int64_t b) {
-    Draws draws(options.seed, b);
+  constexpr std::int64_t kPart = 100;
+  store::parallel_for((options.resamples + kPart - 1) / kPart, options.threads, [&](std::int64_t part) {
     std::vector<std::uint32_t> subjects(by_subject.size()), images;
-    draws.indices(static_cast<std::uint32_t>(by_subject.size()), subjects);
-    for (const auto s : subjects) {
-      images.resize(by_subject[s].size());
-      draws.indices(static_cast<std::uint32_t>(images.size()), images);
-      double sum = 0;
-      for (const auto i : images) sum += by_subject[s][i];
-      resampled[b] += sum / static_cast<double>(images.size()) / static_cast<double>(subjects.size());
+    std::vector<double> means;
+    for (std::int64_t b = part * kPart; b < std::min(options.resamples, (part + 1) * kPart); ++b) {
+      Draws draws(options.seed, b);
+      draws.indices(static_cast<std::uint32_t>(by_subject.size()), subjects);
+      for (const auto s : subjects) {
+        const Scored& subject = by_subject[s];
+        images.resize(subject.n());
+        draws.indices(static_cast<std::uint32_t>(images.size()), images);
+        means.assign(subject.columns, 0);
+        for (const auto i : images)
+          for (std::int64_t c = 0; c < subject.columns; ++c) means[c] += subject.values[i * subject.columns + c];
+        for (double& m : means) m /= static_cast<double>(images.size());
+        resampled[b] += evaluate(subject, means) / count;
+      }
     }
   });
+  std::erase_if(resampled, [](double v) { return std::isnan(v); });  // a ratio of a resample without anything below
+  if (resampled.empty()) return {out.value, kNaN, kNaN, out.n};
   std::sort(resampled.begin(), resampled.end());
   out.low = percentile(resampled, (1 - options.confidence) / 2);
   out.high = percentile(resampled, (1 + options.confidence) / 2);
   return out;
+}
+
+Interval hierarchical_mean(const std::vector<std::vector<double>>& by_subject, const BootstrapOptions& options) {
+  std::vector<Scored> subjects;
+  for (const auto& values : by_subject) subjects.push_back({values, 1, {}});
+  return hierarchical(subjects, options);
 }
 
 Paired paired_tests(std::span<const double> a, std::span<const double> b, double margin, const BootstrapOptions& options) {

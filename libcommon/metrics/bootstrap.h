@@ -1,7 +1,7 @@
 // Uncertainty of scores: bootstrap intervals over images (BCa) and over subjects and images (hierarchical), and paired tests
 // between two runs. A score is f(mean over images of a vector per image): a mean, a ratio of means, BLEU from its counts.
-// Refs: Efron 1987 (BCa); Efron & Tibshirani 1993, ch. 14; Davison & Hinkley 1997, 4.3 (+1 in permutation p); Holm 1979;
-// Schuirmann 1987 (two one-sided tests).
+// Refs: Efron 1987 (BCa); Efron & Tibshirani 1993, ch. 14; Davison & Hinkley 1997, 3.8 (hierarchical data), 4.3 (+1 in permutation p);
+// Saravanan et al. 2020 (hierarchical bootstrap of repeated measurements); Holm 1979; Schuirmann 1987 (two one-sided tests).
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -37,7 +37,10 @@ struct Scored {  // one score: its per-image columns and how they combine
 std::vector<Interval> bca(std::span<const Scored> scores, const BootstrapOptions& options);
 Interval bca_mean(std::span<const double> values, const BootstrapOptions& options);  // NaN values are left out
 
-// Subjects drawn with replacement, then images within each: percentile interval of the mean of subject means.
+// Subjects drawn with replacement, then images within each: percentile interval of the mean over subjects of the score. Percentiles and
+// not BCa: its acceleration comes from leaving one unit out at a time, and here the units are subjects, of which there are a handful.
+// With S subjects the spread between them comes out sqrt((S - 1) / S) of what it is. Exit::data for a subject without images.
+Interval hierarchical(std::span<const Scored> by_subject, const BootstrapOptions& options);
 Interval hierarchical_mean(const std::vector<std::vector<double>>& by_subject, const BootstrapOptions& options);
 
 struct Paired {

@@ -159,7 +159,6 @@ void add_brain_scores(Scores& scores, const BrainOptions& options, const BrainRu
         if (std::find(ids.begin(), ids.end(), scores.ids[i]) != ids.end()) part.per_image.push_back(score.per_image[i]);
       const auto of_part = metrics::bca_mean(part.per_image, run.bootstrap);
       part.value = of_part.value, part.low = of_part.low, part.high = of_part.high, part.n = of_part.n;
-      part.per_image.clear();
       scores.splits[name].push_back(std::move(part));
     }
     scores.scores.push_back(std::move(score));

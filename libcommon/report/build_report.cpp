@@ -13,6 +13,7 @@
 #include "report/image_set.h"
 #include "report/paper.h"
 #include "report/report_tables.h"
+#include "report/subjects.h"
 #include "report/svg.h"
 #include "store/stage.h"
 #include "store/table.h"
@@ -82,6 +83,17 @@ struct Pictures {
   std::map<std::string, std::int64_t> index;
 };
 
+// Whose rows of the CSV belong to the pictures.
+std::string shown_subject(const ReportInputs& in, const store::Table& table, std::size_t column) {
+  std::vector<std::string> there;
+  for (std::int64_t r = 0; r < table.rows(); ++r)
+    if (std::find(there.begin(), there.end(), table.text(r, column)) == there.end()) there.push_back(table.text(r, column));
+  const std::string wanted = !in.subject.empty() || in.recon.empty() ? in.subject : subject_labels({in.recon}, {}).front();
+  if (std::find(there.begin(), there.end(), wanted) == there.end())
+    throw usage_error("{}: scores of the subjects {}: --subject says whose pictures these are", in.per_image, fmt::join(there, ", "));
+  return wanted;
+}
+
 void add_cards(ReportPage& page, const ReportInputs& in) {
   std::vector<Pictures> sets;
   const auto open = [&](const std::string& label, const std::string& path) {
@@ -97,9 +109,11 @@ void add_cards(ReportPage& page, const ReportInputs& in) {
   if (!in.per_image.empty()) {
     const auto table = store::Table::read(in.per_image);
     const auto id = table.need("id");
+    const auto subject = table.find("subject");
+    const std::string shown = subject ? shown_subject(in, table, *subject) : "";
     for (std::int64_t r = 0; r < table.rows(); ++r)
       for (std::size_t c = 0; c < table.columns().size(); ++c)
-        if (c != id) scores[table.text(r, id)].emplace_back(table.columns()[c], table.number(r, c));
+        if (c != id && c != subject && (!subject || table.text(r, *subject) == shown)) scores[table.text(r, id)].emplace_back(table.columns()[c], table.number(r, c));
   }
   if (sets.empty()) return;
   // The order is the reconstructions' (or whatever comes first after the stimuli).

@@ -15,6 +15,7 @@ struct ReportInputs {
   std::string truth;                // the images seen, in any form ImageSet reads; empty: no pictures
   std::string recon, refined, lowlevel, captions, references;  // empty: left out
   std::string per_image;            // CSV of me2-eval score --per-image
+  std::string subject;              // whose rows of per_image these pictures are, where it has several; empty: as recon says (subjects.h)
   std::string brain, targets;       // embeddings, for retrieval examples and the map
   std::string brain_array = "clip", target_array = "clip_tokens";
   std::string title = "MindEye2 reconstructions";

@@ -206,6 +206,7 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
       s.values.push_back(c.length), s.values.push_back(c.reference_length);
       score.per_image.push_back(text::bleu(c)[k]);
     }
+    score.drawn = s;
     scores.push_back(std::move(score));
     scored.push_back(std::move(s));
   }
@@ -276,6 +277,7 @@ Scores score_captions_three_ways(const Captions& captions, const Captions& image
     ratio.columns = 2;
     ratio.statistic = [](std::span<const double> means) { return means[0] / means[1]; };
     for (std::size_t i = 0; i < top.per_image.size(); ++i) ratio.values.push_back(top.per_image[i]), ratio.values.push_back(base.per_image[i]);
+    s.drawn = ratio;
     ratios.push_back(std::move(ratio));
     relative.push_back(std::move(s));
   }

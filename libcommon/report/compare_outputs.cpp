@@ -248,10 +248,22 @@ List compare_scores(const Json& original, const Json& replayed, const std::strin
       out.push_back(std::move(one));
     });
   };
-  compare(original.value("scores", Json()), replayed.value("scores", Json()), "");
-  if (original.contains("splits") && replayed.contains("splits"))
-    for (const auto& [split, scores] : original["splits"].items())
-      if (replayed["splits"].contains(split)) compare(scores, replayed["splits"][split], split + "/");
+  const auto sections = [&](const Json& a, const Json& b, const std::string& prefix) {
+    compare(a.value("scores", Json()), b.value("scores", Json()), prefix);
+    for (const char* section : {"splits", "baselines"}) {
+      const Json x = a.value(section, Json::object()), y = b.value(section, Json::object());
+      std::vector<std::string> was, is;
+      for (const auto& [name, list] : x.items()) was.push_back(name);
+      for (const auto& [name, list] : y.items()) is.push_back(name);
+      pair_up(was, is, label + ": " + prefix, out, [&](const std::string& name) { compare(x[name], y[name], prefix + name + "/"); });
+    }
+  };
+  sections(original, replayed, "");
+  const Json x = original.value("subjects", Json::object()), y = replayed.value("subjects", Json::object());
+  std::vector<std::string> was, is;
+  for (const auto& [name, part] : x.items()) was.push_back(name);
+  for (const auto& [name, part] : y.items()) is.push_back(name);
+  pair_up(was, is, label + ": ", out, [&](const std::string& name) { sections(x[name], y[name], name + "/"); });
   if (original.value("ids", Json()) != replayed.value("ids", Json())) out.push_back({label + ": ids", Sameness::different, "other images, or another order"});
   return out;
 }

@@ -34,10 +34,11 @@ struct CompareRun {
 
 double mean_of(const std::vector<double>& v) { return std::accumulate(v.begin(), v.end(), 0.0) / static_cast<double>(v.size()); }
 
-Subject read_subject(const std::string& file) {
-  Subject out;
-  out.file = file;
+// Of a file, its subject, named ""; or those of its column `subject`.
+std::map<std::string, Subject> read_subjects(const std::string& file) {
   if (file.ends_with(".json")) {
+    Subject out;
+    out.file = file;
     const Json j = read_json_file(file);
     if (!j.is_object() || !j.contains("scores") || !j["scores"].is_object()) throw data_error("{}: no scores: a file of me2-eval score --out or --per-image expected", file);
     for (const auto& [name, s] : j["scores"].items()) {
@@ -46,26 +47,32 @@ Subject read_subject(const std::string& file) {
       out.higher[name] = !s.is_object() || s.value("higher_is_better", true);
       out.n[name] = s.is_object() && s.contains("n") && s["n"].is_number_integer() ? s["n"].get<std::int64_t>() : 0;
     }
-    return out;
+    return {{"", std::move(out)}};
   }
   const auto table = store::Table::read(file);
   const auto id = table.need("id");
-  out.per_image = true;
-  for (std::size_t c = 0; c < table.columns().size(); ++c) {
-    if (c == id) continue;
-    const auto& name = table.columns()[c];
-    out.scores.push_back(name);
-    auto& images = out.images[name];
-    std::vector<double> known;
-    for (std::int64_t r = 0; r < table.rows(); ++r) {
-      const double value = table.number(r, c);
-      if (!images.emplace(table.text(r, id), value).second) throw data_error("{}: line {}: image \"{}\" is there twice", file, table.line(r), table.text(r, id));
-      if (!std::isnan(value)) known.push_back(value);
+  const auto subject = table.find("subject");
+  std::map<std::string, Subject> out;
+  for (std::int64_t r = 0; r < table.rows(); ++r) {
+    Subject& of = out[subject ? table.text(r, *subject) : ""];
+    for (std::size_t c = 0; c < table.columns().size(); ++c) {
+      if (c == id || (subject && c == *subject)) continue;
+      const auto& name = table.columns()[c];
+      if (!of.per_image) of.scores.push_back(name);
+      if (!of.images[name].emplace(table.text(r, id), table.number(r, c)).second)
+        throw data_error("{}: line {}: image \"{}\" is there twice", file, table.line(r), table.text(r, id));
     }
-    out.values[name] = known.empty() ? kNaN : mean_of(known);
-    out.n[name] = static_cast<std::int64_t>(known.size());
+    of.file = file, of.per_image = true;
   }
-  if (out.scores.empty() || table.rows() == 0) throw data_error("{}: no scores per image: columns id and one per score, and a line per image expected", file);
+  if (out.empty() || out.begin()->second.scores.empty()) throw data_error("{}: no scores per image: columns id and one per score, and a line per image expected", file);
+  for (auto& [label, of] : out)
+    for (const auto& [name, images] : of.images) {
+      std::vector<double> known;
+      for (const auto& [image, value] : images)
+        if (!std::isnan(value)) known.push_back(value);
+      of.values[name] = known.empty() ? kNaN : mean_of(known);
+      of.n[name] = static_cast<std::int64_t>(known.size());
+    }
   return out;
 }
 
@@ -80,8 +87,11 @@ std::vector<CompareRun> read_runs(const std::vector<std::string>& files, const C
     auto it = std::find_if(runs.begin(), runs.end(), named);
     if (it != runs.end() && o.runs.empty()) label = files[i], it = std::find_if(runs.begin(), runs.end(), named);  // two folders, one name
     if (it == runs.end()) it = runs.insert(runs.end(), {label, {}});
-    if (!it->subjects.emplace(subject, read_subject(files[i])).second)
-      throw usage_error("{}: a second file of run \"{}\"{}: --run and --subject tell files apart", files[i], label, subject.empty() ? "" : fmt::format(" and subject \"{}\"", subject));
+    for (auto& [of, values] : read_subjects(files[i])) {
+      const std::string name = of.empty() ? subject : of;
+      if (!it->subjects.emplace(name, std::move(values)).second)
+        throw usage_error("{}: a second file of run \"{}\"{}: --run and --subject tell files apart", files[i], label, name.empty() ? "" : fmt::format(" and subject \"{}\"", name));
+    }
   }
   if (runs.size() < 2) throw usage_error("two runs or more expected, {} given", runs.size());
   return runs;

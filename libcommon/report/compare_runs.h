@@ -38,8 +38,8 @@ struct ComparisonTable {
   double margin = 0;
 };
 
-// Files: CSV of `me2-eval score --per-image`, or scores files (values only: no test). A run of several subjects is the mean of its
-// subjects; its interval draws subjects, then images (hierarchical bootstrap), its p values flip images averaged over subjects.
+// Files: CSV of `me2-eval score --per-image` (of several subjects where it has a column `subject`), or scores files (values only: no test). A
+// run of several subjects is the mean of its subjects; its interval draws subjects, then images (hierarchical bootstrap), its p values flip images averaged over subjects.
 // Exit::data for files without a score in common or other images on one side; Exit::usage for labels that do not fit the files.
 ComparisonTable compare_runs(const std::vector<std::string>& files, const CompareOptions& options);
 

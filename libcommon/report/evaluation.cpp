@@ -49,6 +49,7 @@ class Pairs {
   Pairs(const ImageSet& recon, const ImageSet& truth, const ImageSet* low, const Joined& joined, const ScoreOptions& options)
       : recon_(recon), truth_(truth), low_(low), joined_(joined), options_(options) {}
   std::int64_t size() const { return static_cast<std::int64_t>(joined_.ids.size()); }
+  const std::vector<std::string>& ids() const { return joined_.ids; }
   std::pair<at::Tensor, at::Tensor> read(std::int64_t first, std::int64_t count) const { return {part(truth_, 0, first, count), recon(first, count)}; }
   at::Tensor recon(std::int64_t first, std::int64_t count) const {
     at::Tensor recon = part(recon_, 1, first, count);
@@ -56,13 +57,13 @@ class Pairs {
     return recon;
   }
   // At the sizes they have; the low-level image is resized to the reconstruction's. Pictures of a folder must be of one size.
-  std::pair<at::Tensor, at::Tensor> read_as_stored(std::int64_t first, std::int64_t count) const {
+  std::pair<at::Tensor, at::Tensor> read_as_stored(std::int64_t first, std::int64_t count, bool with_truth) const {
     const auto rows = [&](std::size_t which) {
       return std::vector<std::int64_t>(joined_.rows[which].begin() + first, joined_.rows[which].begin() + first + count);
     };
     at::Tensor recon = recon_.read(rows(1));
     if (low_) recon = recon * options_.blend + vision::resize(low_->read(rows(2)), recon.size(2), recon.size(3)) * (1 - options_.blend);
-    return {truth_.read(rows(0)), recon};
+    return {with_truth ? truth_.read(rows(0)) : at::Tensor(), recon};
   }
 
  private:
@@ -101,17 +102,31 @@ void add_pixels(const Pairs& pairs, const ScoreOptions& options, bool pixcorr, b
 void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan& plan, const std::vector<bool>& wanted, std::vector<Raw>& out) {
   const auto net = models::load_eval_net(plan.kind, weights::StateDict::open(*plan.file));
   std::vector<at::Tensor> truth(plan.scores.size()), recon(plan.scores.size());
+  bool known = options.truth_features != nullptr;
+  for (std::size_t k = 0; k < plan.scores.size() && known; ++k)
+    if (wanted[k]) known = (truth[k] = options.truth_features->find(plan.scores[k], pairs.ids())).defined();
+  if (!known) std::fill(truth.begin(), truth.end(), at::Tensor());
+  const auto keep = [&](at::Tensor& all, const at::Tensor& part, std::int64_t first) {
+    if (!all.defined()) all = at::empty({pairs.size(), part.size(1)});
+    all.narrow(0, first, part.size(0)).copy_(part);
+  };
   for (std::int64_t i = 0; i < pairs.size(); i += options.batch_size) {
-    const auto [t, p] = pairs.read(i, std::min(options.batch_size, pairs.size() - i));
-    const auto both = (*net)(models::eval_net_input(plan.kind, at::cat({t, p}), options.antialias));
+    const auto count = std::min(options.batch_size, pairs.size() - i);
+    at::Tensor images;
+    if (known) {
+      images = pairs.recon(i, count);
+    } else {
+      const auto [t, p] = pairs.read(i, count);
+      images = at::cat({p, t});
+    }
+    const auto features = (*net)(models::eval_net_input(plan.kind, images, options.antialias));
     for (std::size_t k = 0; k < plan.scores.size(); ++k) {
       if (!wanted[k]) continue;
-      const at::Tensor f = both[k].to(at::kFloat);
-      if (!truth[k].defined()) truth[k] = at::empty({pairs.size(), f.size(1)}), recon[k] = at::empty({pairs.size(), f.size(1)});
-      truth[k].narrow(0, i, t.size(0)).copy_(f.narrow(0, 0, t.size(0)));
-      recon[k].narrow(0, i, t.size(0)).copy_(f.narrow(0, t.size(0), t.size(0)));
+      const at::Tensor f = features[k].to(at::kFloat);
+      keep(recon[k], f.narrow(0, 0, count), i);
+      if (!known) keep(truth[k], f.narrow(0, count, count), i);
     }
-    if (options.progress) options.progress(t.size(0));
+    if (options.progress) options.progress(count);
   }
   for (std::size_t k = 0; k < plan.scores.size(); ++k) {
     if (!wanted[k]) continue;
@@ -126,6 +141,7 @@ void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan
     }
     raw.diversity = metrics::mean_pairwise_correlation(recon[k]);
     raw.truth_diversity = metrics::mean_pairwise_correlation(truth[k]);
+    if (options.truth_features && !known) options.truth_features->keep(plan.scores[k], pairs.ids(), truth[k]);
     truth[k] = recon[k] = at::Tensor();
     out.push_back(std::move(raw));
   }
@@ -214,6 +230,29 @@ NetFiles NetFiles::in_folder(const std::string& folder) {
   return out;
 }
 
+void TruthFeatures::start(const std::string& truth, const std::vector<std::string>& ids) {
+  if (truth == set && std::all_of(ids.begin(), ids.end(), [&](const auto& id) { return row.contains(id); })) return;
+  set = truth, row.clear(), features.clear();
+  for (std::size_t i = 0; i < ids.size(); ++i) row.emplace(ids[i], static_cast<std::int64_t>(i));
+}
+
+void TruthFeatures::keep(const std::string& name, const std::vector<std::string>& ids, const at::Tensor& of_ids) {
+  if (ids.size() != row.size()) return;
+  for (std::size_t i = 0; i < ids.size(); ++i)
+    if (row.at(ids[i]) != static_cast<std::int64_t>(i)) return;
+  features[name] = of_ids;
+}
+
+at::Tensor TruthFeatures::find(const std::string& name, const std::vector<std::string>& ids) const {
+  const auto it = features.find(name);
+  if (it == features.end()) return {};
+  std::vector<std::int64_t> rows;
+  for (const auto& id : ids) rows.push_back(row.at(id));
+  bool whole = static_cast<std::int64_t>(rows.size()) == it->second.size(0);
+  for (std::size_t i = 0; i < rows.size() && whole; ++i) whole = rows[i] == static_cast<std::int64_t>(i);
+  return whole ? it->second : it->second.index_select(0, at::tensor(rows, at::kLong));
+}
+
 const std::vector<std::string>& image_score_names() {
   static const std::vector<std::string> names{"pixcorr", "ssim", "alexnet2", "alexnet5", "inception", "clip", "effnet", "swav", "brain_corr"};
   return names;
@@ -242,6 +281,7 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
     return options.metrics.empty() || std::find(options.metrics.begin(), options.metrics.end(), name) != options.metrics.end();
   };
   const Pairs pairs(recon, truth, low_level, joined, options);
+  if (options.truth_features) options.truth_features->start(truth.path(), joined.ids);
   std::vector<Raw> raw;
   if (wants("pixcorr") || wants("ssim")) add_pixels(pairs, options, wants("pixcorr"), wants("ssim"), raw);
   const std::vector<NetPlan> plans{{EvalNetKind::alexnet, &options.nets.alexnet, {"alexnet2", "alexnet5"}, true, "--alexnet"},
@@ -269,10 +309,7 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
       if (std::find(ids.begin(), ids.end(), joined.ids[i]) != ids.end()) chosen.push_back(static_cast<std::int64_t>(i));
     if (chosen.empty()) throw data_error("split {}: none of its {} test ids is among the images scored", name, ids.size());
     out.notes.push_back(fmt::format("split {}: {} of its {} test ids scored", name, chosen.size(), ids.size()));
-    for (const auto& r : raw) {
-      out.splits[name].push_back(summarise(r, chosen, options));
-      out.splits[name].back().per_image.clear();
-    }
+    for (const auto& r : raw) out.splits[name].push_back(summarise(r, chosen, options));
   }
   if (options.metrics.empty() || std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& m) { return m.starts_with("brain_corr"); })) {
     BrainRun run;
@@ -284,7 +321,8 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
   if (!options.scene_labels.empty()) {
     SceneOptions scene;
     scene.wants = wants, scene.resamples = options.resamples, scene.batch_size = options.batch_size, scene.seed = options.seed, scene.threads = options.threads, scene.splits = options.splits;
-    add_scene_image_scores(out, [&](std::int64_t first, std::int64_t count) { return pairs.read_as_stored(first, count); }, SceneLabels::read(options.scene_labels), options.scorer, scene);
+    scene.truth_features = options.truth_features;
+    add_scene_image_scores(out, [&](std::int64_t first, std::int64_t count, bool truth) { return pairs.read_as_stored(first, count, truth); }, SceneLabels::read(options.scene_labels), options.scorer, scene);
   }
   return out;
 }
@@ -293,7 +331,6 @@ void add_baseline(Scores& scores, const std::string& name, const ImageSet& pictu
   ScoreOptions how = options;
   how.only = scores.ids, how.shuffled = false, how.splits.clear();
   auto got = score_images(pictures, truth, nullptr, how);
-  for (auto& s : got.scores) s.per_image.clear();
   scores.baselines[name] = std::move(got.scores);
 }
 

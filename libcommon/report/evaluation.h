@@ -3,8 +3,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "report/brain_evaluation.h"
 #include "report/scores.h"
@@ -16,6 +19,17 @@ struct NetFiles {  // empty: not given
   std::string alexnet, inception, clip, effnet, swav;
   // Files in a folder, by the start of their name: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*.
   static NetFiles in_folder(const std::string& folder);
+};
+
+// What networks say of true images, kept between calls of score_images and add_baseline so that each true image is embedded once. Holds the
+// images of one call (the largest a run needs); another set of images, or others of the same set, replaces them.
+struct TruthFeatures {
+  std::string set;                             // ImageSet::path of the truth
+  std::map<std::string, std::int64_t> row;     // of each image id
+  std::map<std::string, at::Tensor> features;  // f32 [images, F], by score name; "tower": of --scorer
+  void start(const std::string& truth, const std::vector<std::string>& ids);   // forgets what is of other images
+  void keep(const std::string& name, const std::vector<std::string>& ids, const at::Tensor& of_ids);  // of all images at once, or not at all
+  at::Tensor find(const std::string& name, const std::vector<std::string>& ids) const;  // rows of ids; undefined when not known
 };
 
 struct ScoreOptions {
@@ -31,6 +45,7 @@ struct ScoreOptions {
   std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
   std::string scene_labels, scorer;  // stimulus store of rendered scenes; CLIP towers (report/scene_evaluation.h)
   BrainOptions brain;                // of brain_corr
+  std::shared_ptr<TruthFeatures> truth_features;           // null: not kept
   std::function<void(std::int64_t)> progress;              // images done, of all passes
 };
 

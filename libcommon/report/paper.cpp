@@ -1,6 +1,8 @@
 #include "report/paper.h"
 
 #include <map>
+#include <tuple>
+#include <vector>
 
 #include "report/build_report.h"
 
@@ -32,6 +34,7 @@ ScoreMeaning meaning_of(const std::string& score) {
       {"swav", {"SwAV", "feature distance (people .576)"}},
       {"image_retrieval", {"image retrieval", "a brain embedding finds its image among 300 (the reference's bwd)"}},
       {"brain_retrieval", {"brain retrieval", "an image finds its brain embedding among 300 (the reference's fwd)"}},
+      {"repeat_retrieval", {"repeat retrieval", "half of an image's repeats finds the other half: what the measurements tell apart by themselves"}},
       {"meteor", {"METEOR", "words, stems and synonyms in common with the reference (NLTK's variant)"}},
       {"rouge1", {"ROUGE-1", "words in common"}},
       {"rouge_l", {"ROUGE-L", "longest common sequence of words"}},
@@ -54,6 +57,15 @@ ScoreMeaning meaning_of(const std::string& score) {
       {"rsa", {"RSA", "rank correlation of dissimilarities with those measured in brains"}}};
   const auto it = meanings.find(score);
   if (it != meanings.end()) return it->second;
+  static const std::vector<std::tuple<std::string, std::string, std::string>> variants{
+      {"_1_repeat", ", one repeat", "from one presentation of each image"}, {"_2_repeats", ", two repeats", "from the mean of two presentations"},
+      {"_3_repeats", ", three repeats", "from the mean of three presentations"}, {"_img_ref", ", image", "of captions of the images seen against references"},
+      {"_brain_img", ", brain-image", "of captions from the brain against captions of the images seen"}, {"_relative", ", relative", "brain-image over image: 1 is as good as captioning the image"}};
+  for (const auto& [ending, label, text] : variants)
+    if (score.ends_with(ending)) {
+      const auto of = meaning_of(score.substr(0, score.size() - ending.size()));
+      return {of.label + label, of.text.empty() ? text : of.text + "; " + text};
+    }
   if (score.starts_with("brain_corr_")) return {"brain corr. " + score.substr(11), "GNet's prediction from the reconstruction against the measured response"};
   return {score, ""};
 }

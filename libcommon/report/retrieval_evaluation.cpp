@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <limits>
@@ -34,6 +35,34 @@ at::Tensor read_npy_tensor(const std::string& path) {
   at::Tensor out = at::empty(npy.shape, at::kDouble);
   npy.convert(store::DType::f8, out.mutable_data_ptr());
   return out;
+}
+
+// Mean over images of the mean Pearson correlation between two of an image's rows.
+double repeat_correlation(const Embeddings& e, const std::vector<std::vector<std::int64_t>>& rows) {
+  double sum = 0;
+  for (const auto& of : rows) {
+    std::vector<at::Tensor> each;
+    for (const auto row : of) each.push_back(e.read(row, 1).to(at::kFloat));
+    sum += metrics::repeat_reliability(at::stack(each, 1)).split_half;
+  }
+  return sum / static_cast<double>(rows.size());
+}
+
+// Spearman-Brown of the mean of k repeats, averaged over images: of fewer where an image has fewer.
+double reliability_of_mean(double r, const std::vector<std::vector<std::int64_t>>& rows, std::size_t k) {
+  double sum = 0;
+  for (const auto& of : rows) {
+    const auto n = static_cast<double>(std::min(k, of.size()));
+    sum += n * r / (1 + (n - 1) * r);
+  }
+  return sum / static_cast<double>(rows.size());
+}
+
+// Pearson correlation of each pair of rows, averaged.
+double mean_correlation(const metrics::Rows& a, const metrics::Rows& b) {
+  double sum = 0;
+  for (std::int64_t i = 0; i < a.size; ++i) sum += 1 - metrics::correlation_distance(a.read(i, 1), b.read(i, 1)).front();
+  return sum / static_cast<double>(a.size);
 }
 
 }  // namespace
@@ -110,12 +139,20 @@ Scores score_retrieval(const std::string& brain_path, const std::string& image_p
       if (top < pool) score.details[fmt::format("full_pool_top_{}", top)] = mean(metrics::top_k(wins, top));
     return score;
   };
+  const double repeat_r = fewest > 1 ? repeat_correlation(brain, brain_rows) : std::numeric_limits<double>::quiet_NaN();
   const auto run = [&](std::size_t k, const std::string& suffix) {
-    const at::Tensor s = metrics::cosine_matrix(averaged(brain, brain_rows, k), gallery);
+    const auto queries = averaged(brain, brain_rows, k);
+    const at::Tensor s = metrics::cosine_matrix(queries, gallery);
     const auto plain = metrics::retrieve(s, draws), scaled = metrics::retrieve(metrics::csls(s, options.csls), draws);
     for (const bool image : {true, false}) {
       out.scores.push_back(summarise(s, image, image ? plain.image_retrieval : plain.brain_retrieval, suffix));
       out.scores.back().details["csls"] = (image ? scaled.image_retrieval : scaled.brain_retrieval).mean;
+      auto& details = out.scores.back().details;
+      if (most > 1) details["repeats"] = static_cast<double>(k);
+      if (!image || fewest < 2) continue;
+      const double reliability = reliability_of_mean(repeat_r, brain_rows, k);
+      details["repeat_correlation"] = repeat_r, details["reliability"] = reliability, details["noise_ceiling"] = std::sqrt(std::max(0.0, reliability));
+      details["correlation"] = mean_correlation(queries, gallery);
     }
     return s;
   };
@@ -125,7 +162,7 @@ Scores score_retrieval(const std::string& brain_path, const std::string& image_p
     for (const bool image : {true, false}) {
       if (!image && !both) continue;
       auto score = summarise(s, image, image ? got.image_retrieval : got.brain_retrieval, "");
-      score.note = what, score.per_image.clear();
+      score.note = what;
       out.baselines[name].push_back(std::move(score));
     }
   };
@@ -144,6 +181,24 @@ Scores score_retrieval(const std::string& brain_path, const std::string& image_p
   if (most > 1) {
     out.notes.push_back(fmt::format("{} to {} repeats per image, averaged; also scored with fewer", fewest, most));
     for (std::size_t k = 1; k < std::min<std::size_t>(most, 4); ++k) run(k, fmt::format("_{}_repeat{}", k, k == 1 ? "" : "s"));
+    if (fewest < 2) out.notes.push_back("no noise ceiling: it needs two repeats or more of every image");
+  }
+  if (fewest > 1) {
+    std::vector<std::vector<std::int64_t>> halves[2];
+    for (const auto& rows : brain_rows) {
+      halves[0].emplace_back(), halves[1].emplace_back();
+      for (std::size_t k = 0; k < rows.size(); ++k) halves[k % 2].back().push_back(rows[k]);
+    }
+    const at::Tensor s = metrics::cosine_matrix(averaged(brain, halves[0], most), averaged(brain, halves[1], most));
+    const auto got = metrics::retrieve(s, draws);
+    metrics::Direction both = got.image_retrieval;
+    const auto &one = got.image_retrieval, &two = got.brain_retrieval;
+    both.mean = (one.mean + two.mean) / 2, both.low = (one.low + two.low) / 2, both.high = (one.high + two.high) / 2, both.sem = (one.sem + two.sem) / 2;
+    for (std::size_t i = 0; i < both.per_query.size(); ++i) both.per_query[i] = (one.per_query[i] + two.per_query[i]) / 2;
+    auto score = summarise(s, true, both, "");
+    score.name = "repeat_retrieval";
+    score.note = fmt::format("{}-way top-1 over {} draws; query: half of an image's repeats among the other halves, both ways", ways, draws.size());
+    out.scores.push_back(std::move(score));
   }
   return out;
 }

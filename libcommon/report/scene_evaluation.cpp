@@ -12,6 +12,7 @@
 #include "metrics/bootstrap.h"
 #include "metrics/identification.h"
 #include "report/clip_towers.h"
+#include "report/evaluation.h"
 #include "scenes/scene.h"
 #include "store/zarr.h"
 
@@ -68,9 +69,7 @@ void for_each_split(Scores& scores, const SceneOptions& options, const std::func
     for (const auto i : all)
       if (std::find(ids.begin(), ids.end(), scores.ids[i]) != ids.end()) chosen.push_back(i);
     if (chosen.empty()) continue;
-    auto& list = scores.splits[name];
-    add(list, chosen);
-    for (auto& s : list) s.per_image.clear();
+    add(scores.splits[name], chosen);
   }
 }
 
@@ -163,11 +162,16 @@ void add_scene_image_scores(Scores& scores, const ReadPairs& read, const SceneLa
   const ClipImages tower(scorer);
   const auto n = static_cast<std::int64_t>(scores.ids.size());
   std::vector<at::Tensor> truth_parts, recon_parts;
+  at::Tensor truth = options.truth_features ? options.truth_features->find("tower", scores.ids) : at::Tensor();
+  const bool known = truth.defined();
   for (std::int64_t i = 0; i < n; i += options.batch_size) {
-    const auto [truth, recon] = read(i, std::min(options.batch_size, n - i));
-    truth_parts.push_back(tower(truth)), recon_parts.push_back(tower(recon));
+    const auto [seen, made] = read(i, std::min(options.batch_size, n - i), !known);
+    if (!known) truth_parts.push_back(tower(seen));
+    recon_parts.push_back(tower(made));
   }
-  const at::Tensor truth = at::cat(truth_parts), recon = at::cat(recon_parts);
+  if (!known) truth = at::cat(truth_parts);
+  if (!known && options.truth_features) options.truth_features->keep("tower", scores.ids, truth);
+  const at::Tensor recon = at::cat(recon_parts);
   const auto seen = [&](const at::Tensor& x) {
     const at::Tensor best = at::matmul(x, texts.t()).argmax(1).contiguous();
     std::vector<scenes::Labels> out;

@@ -44,6 +44,13 @@ std::string rows(const std::vector<Score>& scores) {
   return out;
 }
 
+Json part_json(const Scores& scores) {
+  Json out{{"scores", list_json(scores.scores)}, {"ids", scores.ids}};
+  for (const auto& [name, list] : scores.splits) out["splits"][name] = list_json(list);
+  for (const auto& [name, list] : scores.baselines) out["baselines"][name] = list_json(list);
+  return out;
+}
+
 }  // namespace
 
 const Score* Scores::find(const std::string& name) const {
@@ -52,15 +59,11 @@ const Score* Scores::find(const std::string& name) const {
 }
 
 Json scores_json(const Scores& scores, const Json& provenance) {
-  Json out;
-  out["scores"] = list_json(scores.scores);
+  Json out = part_json(scores);
   out["not_run"] = Json::object();
   for (const auto& [name, reason] : scores.not_run) out["not_run"][name] = reason;
   out["notes"] = scores.notes;
-  out["ids"] = scores.ids;
-  if (!scores.splits.empty())
-    for (const auto& [name, list] : scores.splits) out["splits"][name] = list_json(list);
-  for (const auto& [name, list] : scores.baselines) out["baselines"][name] = list_json(list);
+  for (const auto& [name, subject] : scores.subjects) out["subjects"][name] = part_json(subject);
   out["provenance"] = provenance;
   return out;
 }
@@ -71,6 +74,7 @@ std::string scores_csv(const Scores& scores) {
     for (const auto& s : list) out += fmt::format("{},{},{},{},{},{}\n", quoted(s.name), cell(s.value), cell(s.low), cell(s.high), s.n, quoted(split));
   };
   add(scores.scores, "");
+  for (const auto& [name, subject] : scores.subjects) add(subject.scores, "subject " + name);
   for (const auto& [name, list] : scores.splits) add(list, name);
   for (const auto& [name, list] : scores.baselines) add(list, "baseline " + name);
   return out;
@@ -78,6 +82,7 @@ std::string scores_csv(const Scores& scores) {
 
 std::string scores_table(const Scores& scores) {
   std::string out = fmt::format("{:<24} {:>8} {:>8} {:>8} {:>7}\n", "score", "value", "low", "high", "n") + rows(scores.scores);
+  for (const auto& [name, subject] : scores.subjects) out += fmt::format("\nsubject {}\n", name) + rows(subject.scores);
   for (const auto& [name, list] : scores.splits) out += fmt::format("\nsplit {}\n", name) + rows(list);
   for (const auto& [name, list] : scores.baselines) out += fmt::format("\nbaseline {}\n", name) + rows(list);
   for (const auto& [name, reason] : scores.not_run) out += fmt::format("{:<24} not run: {}\n", name, reason);
@@ -86,16 +91,26 @@ std::string scores_table(const Scores& scores) {
 }
 
 std::string per_image_csv(const Scores& scores) {
-  std::string out = "id";
-  for (const auto& s : scores.scores)
-    if (s.per_image.size() == scores.ids.size()) out += "," + quoted(s.name);
+  const bool several = !scores.subjects.empty();
+  const Scores& first = several ? scores.subjects.front().second : scores;
+  std::vector<std::string> names;  // every subject has the same scores
+  for (const auto& s : first.scores)
+    if (s.per_image.size() == first.ids.size()) names.push_back(s.name);
+  std::string out = several ? "id,subject" : "id";
+  for (const auto& name : names) out += "," + quoted(name);
   out += "\n";
-  for (std::size_t i = 0; i < scores.ids.size(); ++i) {
-    out += quoted(scores.ids[i]);
-    for (const auto& s : scores.scores)
-      if (s.per_image.size() == scores.ids.size()) out += "," + cell(s.per_image[i]);
-    out += "\n";
-  }
+  const auto add = [&](const std::string& subject, const Scores& part) {
+    std::vector<const Score*> columns;
+    for (const auto& name : names) columns.push_back(part.find(name));
+    for (std::size_t i = 0; i < part.ids.size(); ++i) {
+      out += quoted(part.ids[i]);
+      if (several) out += "," + quoted(subject);
+      for (const auto* s : columns) out += "," + (s && i < s->per_image.size() ? cell(s->per_image[i]) : std::string());
+      out += "\n";
+    }
+  };
+  for (const auto& [name, subject] : scores.subjects) add(name, subject);
+  if (!several) add("", scores);
   return out;
 }
 

@@ -15,6 +15,8 @@ struct Options {
   std::optional<double> maybe;
   std::vector<int> list;
   std::vector<InputPath> paths;
+  std::vector<NamedInput> named;
+  std::vector<InputPath> words;
   bool flag = false;
   void describe(Describe& d) {
     d.option("--whole", whole, "");
@@ -22,7 +24,9 @@ struct Options {
     d.option("--maybe", maybe, "");
     d.option("--list", list, "");
     d.option("--paths", paths, "");
+    d.option("--named", named, "");
     d.option("--flag", flag, "");
+    d.positionals("WORDS", words, "");
   }
 };
 
@@ -57,6 +61,20 @@ TEST_F(Described, PathsKeepTheirCommas) {
   ASSERT_EQ(options.paths.size(), 2u);
   EXPECT_EQ(options.paths[0].path, "a,b");
   EXPECT_EQ(item("--paths").access, Item::Access::input);
+}
+
+TEST_F(Described, NamedInputsAreNamesOrNamesWithAPathWhichIsWhatIsChecked) {
+  item("--named").set({"mean,other,x=a,b.npy", "y=c=d"});
+  EXPECT_EQ(item("--named").get(), (std::vector<std::string>{"mean", "other", "x=a,b.npy", "y=c=d"}));
+  EXPECT_EQ(item("--named").paths(), (std::vector<std::string>{"a,b.npy", "c=d"}));
+  EXPECT_EQ(item("--named").access, Item::Access::input);
+  EXPECT_EQ(item("--paths").paths(), item("--paths").get());
+  for (const char* bad : {"", "=a", "x=", "x=-", "a,=b"}) EXPECT_THROW(item("--named").set({bad}), Error) << bad;
+}
+
+TEST_F(Described, SeveralWordsMayBeNone) {
+  EXPECT_FALSE(item("WORDS").required);
+  EXPECT_TRUE(item("WORDS").repeated);
 }
 
 TEST_F(Described, BadNumbersAreUsageErrorsThatNameTheOption) {

@@ -3,6 +3,9 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <string>
+
 #include "base/error.h"
 
 namespace me2::report {
@@ -21,6 +24,37 @@ TEST(Baselines, NearestIsByCosineAndNeverAnImageThatIsScored) {
   EXPECT_EQ(nearest_rows(metrics::Rows::of(predicted), of(train, {"7", "8", "9", "10"}), {"7"}, &left_out), (std::vector<std::int64_t>{1, 2}));
   EXPECT_EQ(left_out, 1);
   EXPECT_THROW(nearest_rows(metrics::Rows::of(predicted), of(train, {"7", "8", "9", "10"}), {"7", "8", "9", "10"}), Error);
+}
+
+// Peak resident memory of this process in bytes; `reset` starts it anew at what is resident now.
+std::int64_t peak(bool reset) {
+  if (reset) std::ofstream("/proc/self/clear_refs") << 5;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stoll(line.substr(6)) * 1024;
+  return 0;
+}
+
+TEST(Baselines, ThousandsOfTrainingImagesAreReadInBlocksAndNeverHeld) {
+  const at::NoGradGuard guard;
+  constexpr std::int64_t kRows = 5000, kWidth = 16384, kPredicted = 24;  // 328 MB of f32
+  std::int64_t largest = 0, total = 0;
+  const Embeddings train{"train", kRows, {}, [&](std::int64_t first, std::int64_t count) {
+                           largest = std::max(largest, count), total += count;
+                           at::Tensor x = at::full({count, kWidth}, .001f);
+                           for (std::int64_t i = 0; i < count; ++i) x[i][(first + i) * 3] = 1;
+                           return x;
+                         }};
+  at::Tensor predicted = at::zeros({kPredicted, kWidth});
+  std::vector<std::int64_t> want;
+  for (std::int64_t j = 0; j < kPredicted; ++j) want.push_back(4999 - 201 * j), predicted[j][want.back() * 3] = 1;
+  nearest_rows(metrics::Rows::of(predicted.narrow(0, 0, 1)), of(predicted, {}), {});  // what is set up once
+  largest = total = 0;
+  const auto before = peak(true);
+  EXPECT_EQ(nearest_rows(metrics::Rows::of(predicted), train, {}), want);
+  EXPECT_EQ(total, kRows);  // each once
+  EXPECT_LE(largest, 256);
+  EXPECT_LT(peak(false) - before, 120 << 20);
 }
 
 TEST(Baselines, AnotherImagesPictureIsNeverItsOwnAndTheMeanIsTheMean) {

@@ -1,6 +1,11 @@
 #include "base/json.h"
 #include "report/html.h"
+
+#include "report/build_report.h"
+#include "report/caption_evaluation.h"
+#include "report/evaluation.h"
 #include "report/report_tables.h"
+#include "report/scene_evaluation.h"
 #include "report/svg.h"
 
 #include <gmock/gmock.h>
@@ -79,6 +84,22 @@ TEST(Html, WorstOfALowerIsBetterScoreIsTheHighest) {
   const auto html = render_page(page);
   EXPECT_THAT(html.substr(html.find("<h3>Best"), html.find("<h3>Median") - html.find("<h3>Best")), HasSubstr("image0"));
   EXPECT_THAT(html.substr(html.find("<h3>Worst"), html.find("<h2>Every") - html.find("<h3>Worst")), HasSubstr("image2"));
+}
+
+TEST(Report, EveryScoreIsExplainedAndHowWellPeopleAgreeIsSaidWhereKnown) {
+  std::vector<std::string> names{"image_retrieval", "brain_retrieval", "repeat_retrieval", "image_retrieval_1_repeat", "brain_retrieval_2_repeats", "image_retrieval_3_repeats",
+                                 "brain_corr_V1", "rsa", "meteor_img_ref", "clip_b_brain_img", "sentence_relative"};
+  for (const auto& list : {image_score_names(), caption_score_names(), scene_caption_score_names(), scene_image_score_names()})
+    for (const auto& name : list)
+      if (name != "brain_corr") names.push_back(name);
+  for (const auto& name : names) {
+    EXPECT_FALSE(meaning_of(name).text.empty()) << name;
+    EXPECT_NE(meaning_of(name).label, name) << name;
+  }
+  const std::vector<std::pair<std::string, std::string>> people{{"pixcorr", ".117"}, {"ssim", ".112"}, {"alexnet2", ".187"}, {"alexnet5", ".258"}, {"inception", ".475"}, {"clip", ".436"},
+                                                                {"effnet", ".748"}, {"swav", ".576"}, {"sentence", ".666"}};  // SEED, ICLR 2026
+  for (const auto& [name, r] : people) EXPECT_THAT(meaning_of(name).text, HasSubstr("people " + r)) << name;
+  EXPECT_THAT(meaning_of("sentence").text, HasSubstr("Cap-Sim"));
 }
 
 }  // namespace

@@ -72,6 +72,22 @@ TEST(Scores, JsonFollowsItsSchema) {
   EXPECT_NE(violation(broken, schema, schema, "$"), "");
 }
 
+TEST(Scores, SeveralSubjectsFollowTheSchemaToo) {
+  const Json schema = read_json_file(std::string(ME2_SOURCE_DIR) + "/docs/scores-schema.json");
+  Scores s = example();
+  s.subjects = {{"s1", example()}, {"s2", example()}};
+  s.subjects[0].second.baselines["mean"] = s.scores;
+  const Json json = Json::parse(scores_json(s, Json::object()).dump());
+  EXPECT_EQ(violation(json, schema, schema, "$"), "");
+  EXPECT_EQ(json["subjects"]["s1"]["scores"]["pixcorr"]["value"], .25);
+  EXPECT_TRUE(json["subjects"]["s1"]["baselines"].contains("mean"));
+  Json broken = json;
+  broken["subjects"]["s1"].erase("ids");
+  EXPECT_NE(violation(broken, schema, schema, "$"), "");
+  EXPECT_NE(scores_csv(s).find("pixcorr,0.25,0.2,0.3,2,subject s2\n"), std::string::npos);
+  EXPECT_NE(scores_table(s).find("\nsubject s1\n"), std::string::npos);
+}
+
 TEST(Scores, CsvQuotesAndLeavesUndefinedEmpty) {
   EXPECT_EQ(scores_csv(example()), "score,value,low,high,n,split\npixcorr,0.25,0.2,0.3,2,\nswav,,,,0,\npixcorr,0.25,0.2,0.3,2,near\n");
   EXPECT_EQ(per_image_csv(example()), "id,pixcorr,swav\n17,0.25,0.5\n\"a,b\",,0.75\n");

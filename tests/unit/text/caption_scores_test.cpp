@@ -107,6 +107,34 @@ TEST(Bleu, BrevityPenalty) {
   EXPECT_NEAR(b[1], std::exp(-0.5), 1e-8);
 }
 
+TEST(CocoScores, EveryCaptionAndTheCorpusArePycocoevalcaps) {  // tests/golden/twins/coco_captions: repeats, ties in length, long and short captions
+  const Json want = read_json_file(std::string(ME2_SOURCE_DIR) + "/tests/golden/twins/coco_captions/expected.json");
+  std::vector<Tokens> captions;
+  std::vector<std::vector<Tokens>> references;
+  for (const auto& text : want["captions"]) captions.push_back(coco_tokens(text.get<std::string>()));
+  for (const auto& list : want["references"]) {
+    references.emplace_back();
+    for (const auto& text : list) references.back().push_back(coco_tokens(text.get<std::string>()));
+  }
+  const Cider cider(references);
+  BleuCounts all;
+  double cider_sum = 0;
+  for (std::size_t i = 0; i < captions.size(); ++i) {
+    const auto counts = bleu_counts(references[i], captions[i]);
+    for (int k = 0; k < 4; ++k) {
+      all.match[k] += counts.match[k], all.guess[k] += counts.guess[k];
+      EXPECT_NEAR(bleu(counts)[k], want["bleu_each"][i][k].get<double>(), 1e-9) << i << " " << k;
+    }
+    all.length += counts.length, all.reference_length += counts.reference_length;
+    const double one = cider.score(references[i], captions[i]);
+    cider_sum += one;
+    EXPECT_NEAR(one, want["cider_each"][i].get<double>(), 1e-9) << i;
+    EXPECT_NEAR(coco_rouge_l(references[i], captions[i]), want["rouge_l_each"][i].get<double>(), 1e-9) << i;
+  }
+  for (int k = 0; k < 4; ++k) EXPECT_NEAR(bleu(all)[k], want["bleu"][k].get<double>(), 1e-9);
+  EXPECT_NEAR(cider_sum / static_cast<double>(captions.size()), want["cider"].get<double>(), 1e-9);
+}
+
 // BrainHub's published numbers for subject 1 (SOURCE.md of real/brainhub_captions).
 TEST(Leaderboard, BrainHub) {
   const std::string dir = shared() + "/real/brainhub_captions/caption/";
