@@ -15,7 +15,7 @@ namespace {
 
 struct Numbers {
   std::map<std::string, Json> scores;                                    // {"value", "details", ...}
-  std::map<std::string, std::map<std::string, Json>> baselines, splits;  // by their name, then by score
+  std::map<std::string, std::map<std::string, Json>> baselines, splits, subjects;  // by their name, then by score
   std::vector<std::string> order;                                        // of scores, as first met
 };
 
@@ -56,6 +56,10 @@ std::string detail_text(const std::string& key) {
       {"draws_high", "the same: upper bound"},
       {"draws_sem", "standard error over draws"},
       {"ways", "candidates of a draw"},
+      {"subjects", "subjects that the mean is of"},
+      {"subjects_sd", "standard deviation between subjects"},
+      {"reliability", "share of the averaged embeddings' variance that repeats (Spearman-Brown)"},
+      {"correlation", "of the averaged embeddings with the images'"},
       {"repeats", "showings of an image that are averaged"},
       {"repeat_correlation", "correlation of one showing's response with another's"},
       {"noise_ceiling", "the best that any prediction can reach, from the repeats"},
@@ -106,7 +110,16 @@ std::vector<ReportTable> report_tables(const std::vector<Json>& files) {
         for (const auto& [score, value] : list.items()) (*into)[name][score] = value;
     }
   }
+  for (const auto& file : files)
+    for (const auto& [name, part] : file.value("subjects", Json::object()).items())
+      for (const auto& [score, value] : part.value("scores", Json::object()).items()) numbers.subjects[name][score] = value;
   std::vector<ReportTable> out;
+  if (!numbers.subjects.empty()) {
+    ReportTable table = beside(numbers, numbers.subjects, "mean");
+    table.title = "Each subject";
+    table.text = "The same scores of each subject alone, and their mean, whose interval draws subjects and images within them.";
+    out.push_back(std::move(table));
+  }
   auto baselines = numbers.baselines;
   for (const auto& [name, score] : numbers.scores)
     if (const auto details = score.value("details", Json::object()); details.contains("baseline_shuffled")) baselines["shuffled"][name] = {{"value", details["baseline_shuffled"]}};

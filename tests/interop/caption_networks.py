@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """sentence, clip_b and clip_l of `me2-eval score --captions` against transformers and sentence_transformers, called as MindEye2's final evaluation calls them.
 
-    caption_networks.py ME2_EVAL BPE.txt.gz [TRIPLES.json]
+    caption_networks.py ME2_EVAL [BPE.txt.gz [TRIPLES.json]]
 
-BPE is CLIP's bpe_simple_vocab_16e6.txt.gz (the open_clip package has it). Weights are random (seed 0): a BERT of 3 layers and two CLIP text towers of 3
+BPE is CLIP's bpe_simple_vocab_16e6.txt.gz (default: the open_clip package's). Weights are random (seed 0): a BERT of 3 layers and two CLIP text towers of 3
 and 4 layers, large enough that captions spread; what is compared is tokens, towers, pooling, cosines, means and ratios. TRIPLES: the golden case
-caption_metrics' expected.json, or sentences made here. Needs: torch, transformers, sentence_transformers, safetensors. Made with 2.11, 5.23.0, 6.2.0.
+caption_metrics' expected.json, or sentences made here. Needs: torch, transformers, sentence_transformers, safetensors, open_clip (made with 2.11, 5.23.0, 6.2.0, 0.7, 3.3.0); exits with 77 without them.
 """
 import gzip
+import importlib.util
 import json
 import os
 import random
@@ -16,13 +17,21 @@ import subprocess
 import sys
 import tempfile
 
-import torch
-from safetensors.torch import save_file
-from sentence_transformers import SentenceTransformer, util
-from sentence_transformers.models import Normalize, Pooling, Transformer
-from transformers import BertConfig, BertModel, BertTokenizer, CLIPModel, CLIPConfig, CLIPTokenizer
+try:
+    import torch
+    from safetensors.torch import save_file
+    from sentence_transformers import SentenceTransformer, util
+    from sentence_transformers.models import Normalize, Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizer, CLIPModel, CLIPConfig, CLIPTokenizer
+except ImportError as missing:
+    print("skipped:", missing)
+    sys.exit(77)
 
-tool, bpe_file = sys.argv[1:3]
+package = importlib.util.find_spec("open_clip")
+if len(sys.argv) < 3 and not package:
+    print("skipped: no open_clip")
+    sys.exit(77)
+tool, bpe_file = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else os.path.join(os.path.dirname(package.origin), "bpe_simple_vocab_16e6.txt.gz")
 torch.manual_seed(0)
 torch.set_num_threads(1)
 rng = random.Random(0)

@@ -1,6 +1,6 @@
-#include "base/json.h"
 #include "report/html.h"
 
+#include "base/json.h"
 #include "report/build_report.h"
 #include "report/caption_evaluation.h"
 #include "report/evaluation.h"
@@ -69,6 +69,17 @@ TEST(ReportTables, BaselinesSplitsAndDetailsStandBesideTheScore) {
   EXPECT_EQ(tables[2].rows.at(1), (Row{"CLIP", "pool", "300", "images that candidates are drawn from"}));
   EXPECT_EQ(tables[2].rows.at(0)[3], "share that is found among that many candidates");
   EXPECT_TRUE(report_tables({}).empty());
+}
+
+TEST(Report, SubjectsStandBesideTheirMean) {
+  Json file;
+  file["scores"]["ssim"]["value"] = .5;
+  file["subjects"]["s1"]["scores"]["ssim"]["value"] = .4, file["subjects"]["s2"]["scores"]["ssim"]["value"] = .6;
+  const auto tables = report_tables({file});
+  ASSERT_EQ(tables.size(), 1u);
+  EXPECT_EQ(tables[0].title, "Each subject");
+  EXPECT_EQ(tables[0].head, (std::vector<std::string>{"score", "mean", "s1", "s2"}));
+  EXPECT_EQ(tables[0].rows.at(0), (std::vector<std::string>{"SSIM", "0.500", "0.400", "0.600"}));
 }
 
 TEST(Html, WorstOfALowerIsBetterScoreIsTheHighest) {
