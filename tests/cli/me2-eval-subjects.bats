@@ -92,7 +92,7 @@ PY
   me2-preprocess simulate seen --scenes-only 6 --side 32 --quiet > /dev/null
   me2-preprocess simulate drawn --scenes-only 6 --side 32 --seed 7 --quiet > /dev/null
   npy a.npy 6 32 32 1
-  me2-eval score a.npy --truth seen/stimuli.zarr --baseline true=drawn/stimuli.zarr,mean --metrics ssim --resamples 100 --out s.json > /dev/null
+  me2-eval score a.npy --truth seen/stimuli.zarr --baseline mean,true=drawn/stimuli.zarr --metrics ssim --resamples 100 --out s.json > /dev/null
   rm -r drawn
   run -0 --separate-stderr me2-eval rerun s.json --keep again
   assert_output --regexp 's.json: true/ssim +identical'

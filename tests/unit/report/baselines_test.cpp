@@ -36,7 +36,6 @@ std::int64_t peak(bool reset) {
 }
 
 TEST(Baselines, ThousandsOfTrainingImagesAreReadInBlocksAndNeverHeld) {
-  const at::NoGradGuard guard;
   constexpr std::int64_t kRows = 5000, kWidth = 16384, kPredicted = 24;  // 328 MB of f32
   std::int64_t largest = 0, total = 0;
   const Embeddings train{"train", kRows, {}, [&](std::int64_t first, std::int64_t count) {

@@ -54,7 +54,6 @@ ScoreOptions quick(std::vector<std::string> metrics) {
 }
 
 TEST(ScoreImages, IdentificationComesWithEveryPoolAndItsControls) {
-  const at::NoGradGuard guard;
   const test::TempDir dir;
   const Counted truth{noise(60, 16, 0)}, recon{noise(60, 16, 0) * .9 + noise(60, 16, 1) * .1};
   auto o = quick({"alexnet2", "alexnet5"});
@@ -81,7 +80,6 @@ TEST(ScoreImages, IdentificationComesWithEveryPoolAndItsControls) {
 }
 
 TEST(ScoreImages, TrueImagesAreEmbeddedOnceForAllBaselinesAndSubjects) {
-  const at::NoGradGuard guard;
   const test::TempDir dir;
   const Counted truth{noise(6, 16, 0)}, recon{noise(6, 16, 1)}, other{noise(6, 16, 2)}, fewer{noise(3, 16, 3)};
   auto o = quick({"alexnet2", "alexnet5"});
@@ -113,7 +111,6 @@ TEST(ScoreImages, TrueImagesAreEmbeddedOnceForAllBaselinesAndSubjects) {
 }
 
 TEST(ScoreImages, TheLowLevelImageIsAQuarterOfWhatIsScored) {  // constant images of .2 and .6, blended: .75 x .2 + .25 x .6 = .3; so with noise on top
-  const at::NoGradGuard guard;
   const at::Tensor pattern = noise(2, 32, 4) * .1;
   const Counted high{pattern + .2}, low{pattern + .6}, blended{pattern + .3}, truth{noise(2, 32, 5)};
   auto o = quick({"ssim", "pixcorr"});
@@ -126,7 +123,6 @@ TEST(ScoreImages, TheLowLevelImageIsAQuarterOfWhatIsScored) {  // constant image
 }
 
 TEST(ScoreImages, OtherSizesAreResizedWithoutAntialiasingUnlessAsked) {
-  const at::NoGradGuard guard;
   const Counted truth{noise(2, 256, 0)}, large{noise(2, 512, 1)};
   auto o = quick({"pixcorr"});
   const auto plain = score_images(large.set("large"), truth.set("truth"), nullptr, o);
@@ -144,7 +140,6 @@ TEST(ScoreImages, OtherSizesAreResizedWithoutAntialiasingUnlessAsked) {
 }
 
 TEST(ScoreImages, WhatIsMissingIsListedAndLeftOutOnlyWhenAllowed) {
-  const at::NoGradGuard guard;
   const Counted truth{noise(3, 16, 0)}, recon{noise(3, 16, 1)};
   auto o = quick({"ssim"});
   try {
@@ -164,7 +159,6 @@ TEST(ScoreImages, WhatIsMissingIsListedAndLeftOutOnlyWhenAllowed) {
 }
 
 TEST(ScoreImages, EveryScoreWithoutItsFileIsNamedWithTheOption) {
-  const at::NoGradGuard guard;
   const Counted truth{noise(2, 16, 0)};
   const auto got = score_images(truth.set("recon"), truth.set("truth"), nullptr, quick({}));
   std::map<std::string, std::string> why(got.not_run.begin(), got.not_run.end());

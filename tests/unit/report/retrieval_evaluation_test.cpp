@@ -49,7 +49,6 @@ RetrievalOptions small() {
 }
 
 TEST(ScoreRetrieval, TheNoiseCeilingOfRepeatsIsSpearmanBrowns) {
-  const at::NoGradGuard guard;
   const Case c(30, 3, 4000);
   const auto got = score_retrieval(c.brain, c.truth, small());
   const auto& d = got.find("image_retrieval")->details;
@@ -69,7 +68,6 @@ TEST(ScoreRetrieval, TheNoiseCeilingOfRepeatsIsSpearmanBrowns) {
 }
 
 TEST(ScoreRetrieval, RepeatsThatShareNothingFindEachOtherByChanceOnly) {
-  const at::NoGradGuard guard;
   const test::TempDir dir;
   std::vector<std::int32_t> ids, once;
   for (int k = 0; k < 2; ++k)
@@ -82,7 +80,6 @@ TEST(ScoreRetrieval, RepeatsThatShareNothingFindEachOtherByChanceOnly) {
 }
 
 TEST(ScoreRetrieval, WithoutTwoRepeatsOfEveryImageThereIsNoCeilingAndThatIsSaid) {
-  const at::NoGradGuard guard;
   const test::TempDir dir;
   const at::Tensor x = normal(5, 50, 1);
   const auto truth = embeddings(dir / "t.zarr", x.narrow(0, 0, 4), {1, 2, 3, 4});
@@ -97,7 +94,6 @@ TEST(ScoreRetrieval, WithoutTwoRepeatsOfEveryImageThereIsNoCeilingAndThatIsSaid)
 }
 
 TEST(ScoreRetrieval, CslsAndRanksStandBesideThePlainScore) {
-  const at::NoGradGuard guard;
   const Case c(30, 1, 8);
   const auto got = score_retrieval(c.brain, c.truth, small());
   for (const char* name : {"image_retrieval", "brain_retrieval"})
