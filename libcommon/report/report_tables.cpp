@@ -109,10 +109,10 @@ std::vector<ReportTable> report_tables(const std::vector<Json>& files) {
       for (const auto& [name, list] : lists.items())
         for (const auto& [score, value] : list.items()) (*into)[name][score] = value;
     }
+    const Json subjects = file.value("subjects", Json::object());
+    for (const auto& [name, part] : subjects.items())
+      for (const auto& [score, value] : part.at("scores").items()) numbers.subjects[name][score] = value;
   }
-  for (const auto& file : files)
-    for (const auto& [name, part] : file.value("subjects", Json::object()).items())
-      for (const auto& [score, value] : part.value("scores", Json::object()).items()) numbers.subjects[name][score] = value;
   std::vector<ReportTable> out;
   if (!numbers.subjects.empty()) {
     ReportTable table = beside(numbers, numbers.subjects, "mean");

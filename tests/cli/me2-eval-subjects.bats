@@ -80,6 +80,7 @@ PY
   run -64 --separate-stderr me2-eval report page.html --scores old.json --per-image old.csv --truth t.npy --recon b.npy --quiet
   [[ "$stderr" == *"subjects s1, s2: --subject says"* ]]
   me2-eval report page.html --scores old.json --per-image old.csv --truth t.npy --recon b.npy --subject s2 --quiet
+  grep -q 'Each subject' page.html
   python3 - <<'PY'
 import csv, re
 want = ['%.6g' % float(r['ssim']) for r in csv.DictReader(open('old.csv')) if r['subject'] == 's2']

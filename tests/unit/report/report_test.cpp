@@ -74,6 +74,7 @@ TEST(ReportTables, BaselinesSplitsAndDetailsStandBesideTheScore) {
 TEST(Report, SubjectsStandBesideTheirMean) {
   Json file;
   file["scores"]["ssim"]["value"] = .5;
+  file["subjects"]["s1"]["ids"] = file["subjects"]["s2"]["ids"] = Json::array({"1"});
   file["subjects"]["s1"]["scores"]["ssim"]["value"] = .4, file["subjects"]["s2"]["scores"]["ssim"]["value"] = .6;
   const auto tables = report_tables({file});
   ASSERT_EQ(tables.size(), 1u);
