@@ -72,6 +72,15 @@ TEST(Retrieval, DirectionsAreNamedByQuery) {
   EXPECT_EQ(retrieval_wins(s, 0), (std::vector<std::int64_t>{1, 1}));
 }
 
+TEST(Retrieval, ATieIsAMiss) {  // as a query that fits two candidates equally well has not found its own
+  const at::Tensor s = at::tensor({0.9, 0.9, 0.1, 0.2, 0.8, 0.1, 0.3, 0.1, 0.7}).reshape({3, 3});
+  const auto got = retrieve(s, {{{0, 1, 2}}});
+  EXPECT_DOUBLE_EQ(got.image_retrieval.mean, 2.0 / 3);  // the first brain embedding fits images 0 and 1
+  EXPECT_DOUBLE_EQ(got.brain_retrieval.mean, 2.0 / 3);  // the second image fits brain embedding 0 better than its own
+  const at::Tensor other = at::tensor({0.9, 0.2, 0.9, 0.8}).reshape({2, 2});
+  EXPECT_DOUBLE_EQ(retrieve(other, {{{0, 1}}}).brain_retrieval.mean, 0.5);  // image 0 fits both
+}
+
 TEST(Retrieval, BlocksAndHalfPrecisionGiveTheSameMatrix) {
   const at::Tensor a = pattern(300, 70, 0.1).to(at::kHalf), b = pattern(130, 70, 0.9).to(at::kHalf);
   const at::Tensor x = a.to(at::kDouble), y = b.to(at::kDouble);
