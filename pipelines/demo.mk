@@ -68,7 +68,7 @@ $(demo_sim)/stimuli.zarr/zarr.json: | build
 
 $(DEMO)/targets.zarr/zarr.json: $(demo_sim)/stimuli.zarr/zarr.json $(TINY)/encoder/model.safetensors $(TINY)/vae/model.safetensors
 	@echo "demo 2/9: image tokens and low-level latents of every stimulus, once"
-	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --vae $(TINY)/vae
+	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --vae $(TINY)/vae --lowlevel-size 64
 
 $(DEMO)/pretrained/model.safetensors: $(DEMO)/targets.zarr/zarr.json
 	@echo "demo 3/9: pretraining on the other $(words $(demo_others)) subjects"
