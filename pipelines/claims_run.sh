@@ -23,7 +23,7 @@ exec 8> .lock
 flock 8  # the subjects held out of one population share its stores
 [ -e simulated ] || me2-preprocess simulate simulated --subjects $subjects --sessions $sessions --trials-per-session $trials --test-images $test --validation-images 20 \
   --voxel-scale 0.5 --seed "$seed" -q > /dev/null
-[ -e targets.zarr ] || me2-embed images simulated/stimuli.zarr targets.zarr --model "$models/encoder" --vae "$models/vae" -q
+[ -e targets.zarr ] || me2-embed images simulated/stimuli.zarr targets.zarr --model "$models/encoder" --vae "$models/vae" --lowlevel-size 64 -q
 flock -u 8
 cd "$held"
 stimuli=../simulated/stimuli.zarr targets=../targets.zarr me=../simulated/$held.zarr

@@ -24,6 +24,7 @@ shards: {decode: 2}
 simulate: --subjects 2 --sessions 1 --trials-per-session 96 --test-images 10
 models: {encoder: tiny/encoder, unclip: tiny/unet, vae: tiny/vae, vae_lowlevel: tiny/vae, caption: tiny/git, sdxl: tiny/refiner}
 options:
+  targets: --lowlevel-size 64
   train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0
   pretrain: --epochs 1 --batch-size 12
   finetune: --epochs 1 --batch-size 48
