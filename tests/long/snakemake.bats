@@ -141,18 +141,6 @@ killed_and_rerun() {
   done
 }
 
-@test "two pipelines in one folder: the second says so" {
-  # A first pipeline that waits for a word from us while it makes the store.
-  mkfifo go
-  "$ROOT/pipelines/step.sh" stage.zarr bash -c 'touch begun; read -r _ < go' &
-  until [ -e begun ]; do sleep 0.05; done
-  run -75 "$ROOT/pipelines/step.sh" stage.zarr true
-  assert_output --partial "another pipeline is making it in this folder"
-  echo > go
-  wait
-  run -0 "$ROOT/pipelines/step.sh" stage.zarr true
-}
-
 @test "a full disk ends with 74, and the pipeline goes on after space is made" {
   mkdir disk
   mount -t tmpfs -o size=64m tmpfs disk 2> /dev/null || skip "no right to mount a tmpfs"

@@ -8,6 +8,7 @@
 #include "store/npy.h"
 #include "store/subject.h"
 #include "support/files.h"
+#include "support/import_custom.h"
 #include "support/made_nifti.h"
 
 namespace me2::ingest {
@@ -15,14 +16,6 @@ namespace {
 
 using store::DType;
 using store::SubjectStore;
-
-Json import(CustomOptions options, const std::string& out) {
-  options.output.path = out;
-  const Json provenance;
-  Context context;
-  context.provenance = &provenance;
-  return import_custom(options, context);
-}
 
 std::string table_of(int trials, const std::string& more = "") {
   std::string text = "image\n";

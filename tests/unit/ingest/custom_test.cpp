@@ -13,19 +13,12 @@
 #include "store/subject.h"
 #include "store/table.h"
 #include "support/files.h"
+#include "support/import_custom.h"
 
 namespace me2::ingest {
 namespace {
 
 using store::SubjectStore;
-
-Json import(CustomOptions options, const std::string& out) {
-  options.output.path = out;
-  const Json provenance;
-  Context context;
-  context.provenance = &provenance;
-  return import_custom(options, context);
-}
 
 struct Glm {
   Json json = read_json_file(std::string(ME2_SOURCE_DIR) + "/tests/golden/readers/glm.json");
