@@ -54,7 +54,7 @@ tokens() {  # NAME [OPTIONS]: latent and tokens of the test images
   [ -e "$1.latent.zarr" ] || me2-align apply $me "$1.latent.zarr" --model "${3:-$1}" --subject "$held" --split test ${2:+--brain $2} -q
   [ -e "$1.tokens.zarr" ] || me2-embed brain "$1.latent.zarr" "$1.tokens.zarr" --model "${3:-$1}" -q
 }
-drawn() { [ -e "$1.prior.zarr" ] || me2-prior sample "$1.tokens.zarr" "$1.prior.zarr" --model "${2:-$1}" --steps 4 --draws 8 --mean --recall $targets --seed "$seed" -q; }
+drawn() { [ -e "$1.prior.zarr" ] || me2-prior sample "$1.tokens.zarr" "$1.prior.zarr" --model "${2:-$1}" --steps 4 --draws 8 --mean --seed "$seed" -q; }
 keep() { awk -F, -v condition="$1" '$1 != "score" && $6 == "" { print condition "," $1 "," $2 }' "$2" >> values.part; }  # CONDITION CSV
 score() {  # KIND CONDITION ARGUMENTS...: runs the scores once, and keeps the figures
   local kind=$1 condition=$2 csv=$1.$2.csv
@@ -128,14 +128,14 @@ for part in ${PARTS:-sessions subjects map modules pictures}; do
       [ -e whole_true.prior.zarr ] || me2-embed images $stimuli whole_true.prior.zarr --model "$models/encoder" --only whole_own.latent.zarr -q
       for way in own shuffled mean true; do
         way=whole_$way
-        [ -e "$way.recon.zarr" ] || me2-decode unclip "$way.prior.zarr" "$way.recon.zarr" $([ $way = whole_true ] || echo --array recalled) --model "$models/unet" --vae "$models/vae" --seed "$seed" -q
+        [ -e "$way.recon.zarr" ] || me2-decode unclip "$way.prior.zarr" "$way.recon.zarr" --model "$models/unet" --vae "$models/vae" --seed "$seed" -q
         score pictures "$way" "$way.recon.zarr"
         [ -e "$way.caption.zarr" ] || me2-caption generate "$way.prior.zarr" "$way.caption.zarr" --model "$models/git" -q
         score words "$way" "$way.caption.zarr"
       done
       refine() { [ -e "$1.zarr" ] || me2-decode refine whole_own.recon.zarr whole_own.caption.zarr "$1.zarr" --model "$models/refiner" --vae "$models/vae" --size 64 --negative "" \
-        --guidance "$2" --timepoint 8 --seed "$seed" -q; score pictures "$1" "$1.zarr"; }
-      refine refined 2
+        --guidance "$2" --seed "$seed" -q; score pictures "$1" "$1.zarr"; }
+      refine refined 5
       refine refined_empty 0  # nothing but the empty prompt
       ;;
     *) echo "claims: PARTS: $part is none of sessions subjects map modules pictures" >&2; exit 64 ;;

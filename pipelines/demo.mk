@@ -9,9 +9,8 @@ DEMO_SESSIONS ?= 8
 DEMO_TRIALS ?= 750
 DEMO_TEST ?= 300
 DEMO_HIDDEN ?= 256
-DEMO_PRETRAIN_EPOCHS ?= 42
+DEMO_PRETRAIN_EPOCHS ?= 36
 DEMO_FINETUNE_EPOCHS ?= 35
-DEMO_TIMEPOINT ?= 13
 DEMO_SEED ?= 42
 demo_sim := $(DEMO)/simulated
 demo_others := $(foreach n,$(shell seq 2 $(DEMO_SUBJECTS)),$(demo_sim)/subj0$(n).zarr)
@@ -19,9 +18,8 @@ demo_batch := $(shell echo $$((12 * ($(DEMO_SUBJECTS) - 1))))
 demo_train := --hidden $(DEMO_HIDDEN) --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0 --seed $(DEMO_SEED)
 # The mean of eight quick draws is nearer to the truth than one slow draw.
 demo_prior := --steps 4 --draws 8 --mean --guidance 1 --seed $(DEMO_SEED)
-demo_recall := --recall $(DEMO)/targets.zarr
 demo_decode := --vae $(TINY)/vae --seed $(DEMO_SEED)
-demo_refine := --vae $(TINY)/vae --size 64 --negative "" --guidance 3 --timepoint $(DEMO_TIMEPOINT) --seed $(DEMO_SEED)
+demo_refine := --vae $(TINY)/vae --size 64 --negative "" --seed $(DEMO_SEED)
 
 # Weights that are not there and that nothing makes are named before any work.
 demo_missing := $(filter-out $(wildcard $(TINY)/*/model.safetensors),$(foreach part,encoder scorer unet vae git refiner,$(TINY)/$(part)/model.safetensors))
@@ -32,7 +30,6 @@ endif
 endif
 
 # The session's own ways to pictures, and the same by other ways, to be seen beside them. Each has a folder with its stores and scores.
-#     recalled                     of the one session's model: not the prior's tokens but those of training images that the retrieval head recalls
 #     refined, lowlevel, blended   of the one session's model: by the refiner with the caption; the low-level head's; 3/4 and 1/4 of both
 #     scratch, sessions            models of their own: the session without pretraining; all sessions
 #     ridge                        voxels to tokens in closed form
@@ -42,7 +39,7 @@ demo_models := scratch sessions
 demo_floors := shuffled mean
 demo_brains := $(demo_models) $(demo_floors)
 demo_decoded := $(demo_models) ridge $(demo_floors) true
-demo_made := recalled refined lowlevel blended
+demo_made := refined lowlevel blended
 demo_table := $(demo_made) $(demo_decoded)
 
 .PHONY: demo demo_stages
@@ -112,7 +109,7 @@ $(demo_brains:%=$(DEMO)/%/tokens.zarr/zarr.json): $(DEMO)/%/tokens.zarr/zarr.jso
 
 $(DEMO)/prior.zarr/zarr.json: $(DEMO)/tokens.zarr/zarr.json
 	@echo "demo 6/9: the diffusion prior"
-	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/tokens.zarr $(@D) --model $(DEMO)/finetuned $(demo_prior) $(demo_recall)
+	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/tokens.zarr $(@D) --model $(DEMO)/finetuned $(demo_prior)
 $(demo_brains:%=$(DEMO)/%/prior.zarr/zarr.json): $(DEMO)/%/prior.zarr/zarr.json: $(DEMO)/%/tokens.zarr/zarr.json
 	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(DEMO)/$*/tokens.zarr $(@D) --model $(demo_model) $(demo_prior)
 $(DEMO)/ridge/prior.zarr/zarr.json: $(DEMO)/ridge/model/model.safetensors
@@ -124,8 +121,6 @@ $(DEMO)/true/prior.zarr/zarr.json: $(DEMO)/latent.zarr/zarr.json
 $(DEMO)/recon.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
 	@echo "demo 7/9: tokens -> pictures"
 	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/prior.zarr $(@D) --model $(TINY)/unet $(demo_decode)
-$(DEMO)/recalled.zarr/zarr.json: $(DEMO)/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
-	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/prior.zarr $(@D) --array recalled --model $(TINY)/unet $(demo_decode)
 $(demo_decoded:%=$(DEMO)/%/recon.zarr/zarr.json): $(DEMO)/%/recon.zarr/zarr.json: $(DEMO)/%/prior.zarr/zarr.json $(TINY)/unet/model.safetensors $(TINY)/vae/model.safetensors
 	pipelines/step.sh $(@D) $(BIN)/me2-decode unclip $(DEMO)/$*/prior.zarr $(@D) --model $(TINY)/unet $(demo_decode)
 

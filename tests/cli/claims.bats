@@ -44,12 +44,13 @@ run_of() {  # SEED SUBJECT scratch_1 tuned_1
   run -65 "$ROOT/pipelines/claims_page.sh" claims bare.md
 }
 @test "bars: each figure against its bar, and the floors by intervals" {
-  mkdir -p demo/scratch demo/shuffled demo/mean
+  mkdir -p demo/refined demo/scratch demo/shuffled demo/mean
   csv() { echo 'score,value,low,high,n,split'; printf '%s\n' "$@"; }
   csv image_retrieval,0.6,0.55,0.65,300, > demo/retrieval.csv
   csv image_retrieval,0.41,0.38,0.45,300, > demo/scratch/retrieval.csv
   for floor in shuffled mean; do csv image_retrieval,0.003,0,0.01,300, > demo/$floor/retrieval.csv; done
-  csv recon_category,0.3,0.25,0.35,300, pixcorr,0.5,0.45,0.55,300, tower_two_way,0.9,0.85,0.95,300, > demo/scores.csv
+  csv recon_category,0.3,0.25,0.35,300, > demo/refined/scores.csv
+  csv recon_category,0.29,0.25,0.35,300, pixcorr,0.5,0.45,0.55,300, tower_two_way,0.9,0.85,0.95,300, > demo/scores.csv
   csv pixcorr,0.2,0.1,0.3,300, tower_two_way,0.5,0.4,0.6,300, > demo/shuffled/scores.csv
   csv pixcorr,0.4,0.34,0.46,300, tower_two_way,0.5,0.4,0.6,300, > demo/mean/scores.csv
   csv caption_category,0.39,0.3,0.5,300, caption_colour,0.7,0.6,0.8,300, > demo/captions.csv
@@ -58,7 +59,8 @@ run_of() {  # SEED SUBJECT scratch_1 tuned_1
   assert_line --regexp '1.5 times scratch \(0.410\) +not met$'
   assert_line --regexp '^caption_category .* not met$'
   assert_line --regexp '^caption_colour .* +met$'
-  assert_line --regexp '^recon_category .* +met$'
+  assert_line --regexp '^recon_category +0.300 .* refined +met$'
+  assert_line --regexp '^recon_category +0.290 .* before it is refined .* not met$'
   assert_line --regexp '^image_retrieval .*above shuffled 0.003 and mean brain 0.003.* met$'
   assert_line --regexp '^pixcorr .* not met$'
   assert_line --regexp '^tower_two_way .* met$'

@@ -14,7 +14,7 @@ made_demo() { cp -a "$BATS_FILE_TMPDIR"/{demo,tiny} .; }
   made_demo
   run cat "$BATS_FILE_TMPDIR/log"
   assert_output --partial "demo 9/9"
-  assert_line --regexp '^score +one_session +recalled +refined +lowlevel +blended +scratch +sessions +ridge +shuffled +mean +true'
+  assert_line --regexp '^score +one_session +refined +lowlevel +blended +scratch +sessions +ridge +shuffled +mean +true'
   assert_line --regexp '^image_retrieval +[01]\.[0-9]{3} \([^)]*\)( +-){4}( +[01]\.[0-9]{3} \([^)]*\)){5} +-'  # none for pictures and the images' own tokens
   assert_line --regexp '^pixcorr( +-?[01]\.[0-9]{3} \([^)]*\)){11}'
   assert_line --regexp '^recon_category .* at least .30, chance .07 +(not )?met$'
@@ -23,7 +23,7 @@ made_demo() { cp -a "$BATS_FILE_TMPDIR"/{demo,tiny} .; }
   run ! me2-test-store same -q demo/latent.zarr demo/shuffled/latent.zarr --array latent
   run ! me2-test-store same -q demo/shuffled/latent.zarr demo/mean/latent.zarr --array latent
   assert [ -s demo/report.html ]
-  for store in latent tokens prior recon caption lowlevel blended refined recalled mean/recon; do run -0 me2-preprocess show demo/$store.zarr; done
+  for store in latent tokens prior recon caption lowlevel blended refined mean/recon; do run -0 me2-preprocess show demo/$store.zarr; done
   run -0 small_demo
   refute_output --partial "demo 1/9"
   refute_output --partial "demo 9/9"

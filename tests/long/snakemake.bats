@@ -28,8 +28,8 @@ options:
   train: --hidden 32 --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0
   pretrain: --epochs 1 --batch-size 12
   finetune: --epochs 1 --batch-size 48
-  prior: --steps 4 --draws 8 --mean --guidance 1 --recall demo/targets.zarr
-  refine: --vae tiny/vae --size 64 --negative "" --guidance 3 --timepoint 13
+  prior: --steps 4 --draws 8 --mean --guidance 1
+  refine: --vae tiny/vae --size 64 --negative ""
   score: --scene-labels demo/simulated/stimuli.zarr --scorer tiny/scorer --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing
   retrieval: --allow-missing
   captions: --scene-labels demo/simulated/stimuli.zarr --allow-missing
