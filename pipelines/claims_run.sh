@@ -13,7 +13,7 @@ population=$(realpath "$2/seed$seed")
 models=$(realpath "${TINY:-$root/pipelines/tiny/models}")
 export PATH=$bin:$PATH ME2_FSYNC=${ME2_FSYNC:-off} OMP_NUM_THREADS=1
 case ${CLAIMS_SIZE:-full} in
-  full) subjects=6 sessions=12 trials=250 test=300 hidden=192 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 3" few=4 ;;
+  full) subjects=5 sessions=12 trials=125 test=300 hidden=128 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 2" few=4 ;;
   quick) subjects=4 sessions=4 trials=250 test=100 hidden=128 pre_epochs=10 epochs=30 counts="1 2 4" some=1 few=2 ;;
   small) subjects=3 sessions=2 trials=100 test=30 hidden=32 pre_epochs=1 epochs=1 counts="1 2" some=1 few=1 ;;
   *) echo "claims: CLAIMS_SIZE: full, quick or small expected, ${CLAIMS_SIZE} given" >&2; exit 64 ;;
@@ -88,6 +88,8 @@ for part in ${PARTS:-sessions subjects map modules pictures}; do
         pretrain "pretrained_by_$count" "$count" "${retrieval[@]}"
         tune "tuned_by_$count" 1 "${retrieval[@]}" --pretrained "pretrained_by_$count"; found "tuned_by_$count"
       done
+      ends=$(sed -n "s/^scratch_1,/tuned_by_0,/p; s/^tuned_1,/tuned_by_$((subjects - 1)),/p" values.part)  # of the part before: none, and all
+      [ -z "$ends" ] || echo "$ends" >> values.part
       ;;
     map)
       pretrain pretrained_mlp $((subjects - 1)) "${retrieval[@]}" --mlp-map

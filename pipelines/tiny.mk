@@ -1,5 +1,5 @@
 # The tiny models: the architectures of MindEye2 small enough for a laptop (64-pixel scenes), trained by our own tools on rendered
-# scenes. `make -f Makefile.pipeline tiny` makes them anew in out/tiny (an hour and a half of one core); those the demo uses lie in
+# scenes. `make -f Makefile.pipeline tiny` makes them anew in out/tiny (an hour and three quarters of one core); those the demo uses lie in
 # pipelines/tiny/models. docs/tiny.md has the sizes, the losses and what each part reaches.
 TINY_OUT ?= out/tiny
 TINY_SCENES ?= 30000
@@ -10,6 +10,8 @@ TINY_VAE_WHOLE_STEPS ?= 3500
 TINY_VAE_FEATURES_STEPS ?= 900
 TINY_UNET_STEPS ?= 6000
 TINY_REFINER_STEPS ?= 5000
+TINY_REFINER_SECOND_STEPS ?= 4000
+TINY_REFINER_THIRD_STEPS ?= 6000
 TINY_GIT_EPOCHS ?= 6
 TINY_CONVERTER_EPOCHS ?= 8
 TINY_CAPTIONER_EPOCHS ?= 3
@@ -17,7 +19,8 @@ TINY_SEED ?= 7
 tiny_config := pipelines/tiny
 tiny_parts := encoder vae unet git captioner/converter captioner/git scorer refiner
 tiny_scenes := $(TINY_OUT)/scenes/stimuli.zarr
-tiny_denoise := --lr 1.5e-3 --warmup 100 --cosine --average 0.999 --condition-drop 0.1 --offset-noise 0 --noise-levels lognormal --batch-size 32 --seed $(TINY_SEED) --stored f2
+tiny_denoise := --warmup 100 --cosine --condition-drop 0.1 --offset-noise 0 --noise-levels lognormal --batch-size 32
+tiny_first := --lr 1.5e-3 --average 0.999 --seed $(TINY_SEED)
 tiny_vae := --part vae --cosine --stored f2
 
 .PHONY: tiny
@@ -90,9 +93,14 @@ $(TINY_OUT)/captioner/git/model.safetensors: $(TINY_OUT)/caption-targets.zarr/za
 $(TINY_OUT)/unet/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/unet.json
 	@echo "tiny: the unCLIP U-Net"
 	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) --tokens $(TINY_OUT)/targets.zarr --config $(tiny_config)/unet.json --vae $(TINY_OUT)/vae-whole --steps $(TINY_UNET_STEPS) \
-	  --normalise-tokens coded $(tiny_denoise)
+	  --normalise-tokens coded $(tiny_denoise) $(tiny_first) --stored f2
 
-$(TINY_OUT)/refiner/model.safetensors: $(TINY_OUT)/encoder/model.safetensors $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/refiner.json
+# Three trainings, each from the average of the one before: what a caption says takes longer to learn than what a picture's tokens say.
+tiny_refine = $(BIN)/me2-decode train $(tiny_scenes) $(@D) --part refiner --text $(TINY_OUT)/encoder --vae $(TINY_OUT)/vae-whole $(tiny_denoise)
+$(TINY_OUT)/refiner-first/model.safetensors: $(TINY_OUT)/encoder/model.safetensors $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/refiner.json
 	@echo "tiny: the refiner, on captions"
-	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) --part refiner --text $(TINY_OUT)/encoder --config $(tiny_config)/refiner.json --vae $(TINY_OUT)/vae-whole --steps $(TINY_REFINER_STEPS) \
-	  $(tiny_denoise)
+	pipelines/step.sh $(@D) $(tiny_refine) --config $(tiny_config)/refiner.json --steps $(TINY_REFINER_STEPS) $(tiny_first)
+$(TINY_OUT)/refiner-second/model.safetensors: $(TINY_OUT)/refiner-first/model.safetensors
+	pipelines/step.sh $(@D) $(tiny_refine) --model $(TINY_OUT)/refiner-first --steps $(TINY_REFINER_SECOND_STEPS) --lr 1.5e-3 --average 0.998 --seed $(shell expr $(TINY_SEED) + 1)
+$(TINY_OUT)/refiner/model.safetensors: $(TINY_OUT)/refiner-second/model.safetensors
+	pipelines/step.sh $(@D) $(tiny_refine) --model $(TINY_OUT)/refiner-second --steps $(TINY_REFINER_THIRD_STEPS) --lr 1.2e-3 --average 0.999 --seed $(shell expr $(TINY_SEED) + 2) --stored f2

@@ -39,9 +39,11 @@ def hold(what, measured, recorded):
         print("  measured", measured, "\n  recorded", recorded)
 
 
-# The recorded command; the first steps of a cosine are level, but not those of the few steps trained here: it is left out.
+# The recorded command, of a part trained in several stages the first one's; the first steps of a cosine are level, but not those of the
+# few steps trained here: it is left out.
 def recorded_command(part, drop=("--steps", "--epochs"), flags=("--cosine",)):
-    words = iter(config(models / part)["me2"]["command"])
+    known = config(models / part)
+    words = iter(known.get("training", {}).get("first_command", known["me2"]["command"]))
     tool, verb, out = next(words), next(words), []
     for word in words:
         if word in drop:
