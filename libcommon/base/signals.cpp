@@ -1,5 +1,6 @@
 #include "base/signals.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <time.h>
 
@@ -26,24 +27,53 @@ void on_signal(int signal) {
     received = signal;
     received_at = seconds_now();
   } else if (seconds_now() - received_at.load() > 1) {  // asked again, not the same request sent twice
+    sigset_t one;
+    ::sigemptyset(&one);
+    ::sigaddset(&one, signal);
     ::signal(signal, SIG_DFL);
+    ::pthread_sigmask(SIG_UNBLOCK, &one, nullptr);
     ::raise(signal);
   }
+}
+
+sigset_t watched;
+
+[[noreturn]] void* wait_for_signals(void*) {
+  for (;;)
+    if (int signal = 0; ::sigwait(&watched, &signal) == 0) on_signal(signal);
 }
 
 }  // namespace
 
 void watch_signals() {
-  struct sigaction action {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_RESTART;
-  ::sigemptyset(&action.sa_mask);
+  ::sigemptyset(&watched);
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) {
     struct sigaction before {};
     ::sigaction(signal, nullptr, &before);
-    if (before.sa_handler != SIG_IGN) ::sigaction(signal, &action, nullptr);  // nohup stays nohup
+    if (before.sa_handler != SIG_IGN) ::sigaddset(&watched, signal);  // nohup stays nohup
   }
   ::signal(SIGPIPE, SIG_IGN);
+  ::pthread_sigmask(SIG_BLOCK, &watched, nullptr);
+  pthread_attr_t attributes;
+  ::pthread_attr_init(&attributes);
+  ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+  ::pthread_attr_setstacksize(&attributes, std::size_t{256} << 10);
+  pthread_t thread;
+  const bool watching = ::pthread_create(&thread, &attributes, wait_for_signals, nullptr) == 0;
+  ::pthread_attr_destroy(&attributes);
+  if (watching) return;
+  // No thread to be had: a handler, on a stack of its own.
+  static char stack[64 << 10];
+  stack_t other{};
+  other.ss_sp = stack;
+  other.ss_size = sizeof stack;
+  ::sigaltstack(&other, nullptr);
+  struct sigaction action {};
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1})
+    if (::sigismember(&watched, signal)) ::sigaction(signal, &action, nullptr);
+  ::pthread_sigmask(SIG_UNBLOCK, &watched, nullptr);
 }
 
 bool stop_requested() { return received.load(std::memory_order_relaxed) != 0; }

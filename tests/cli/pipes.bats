@@ -76,9 +76,9 @@ assert_clean() { assert_equal "$(ls -A "$TMPDIR")" ""; assert [ ! -e recon.zarr 
   me2-embed brain -q - out.zarr --model "$M" < pipe 2> embed.log & reader=$!
   exec 7> pipe
   echo "$path" >&7
-  for _ in {1..200}; do  # until it is the tool and catches SIGTERM (bit 14)
-    caught=$(sed -n 's/^SigCgt:\t/0x/p' /proc/$reader/status)
-    [ "$(cat /proc/$reader/comm)" = me2-embed ] && ((caught & 0x4000)) && break
+  for _ in {1..200}; do  # until it is the tool and waits for SIGTERM (bit 14), which is then blocked
+    blocked=$(sed -n 's/^SigBlk:\t/0x/p' /proc/$reader/status)
+    [ "$(cat /proc/$reader/comm)" = me2-embed ] && ((blocked & 0x4000)) && break
     sleep .05
   done
   sleep .3

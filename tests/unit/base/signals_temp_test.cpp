@@ -2,7 +2,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
+#include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -29,13 +34,20 @@ int in_child(F body) {
   return status;
 }
 
+void sleep_ms(int n) { std::this_thread::sleep_for(std::chrono::milliseconds(n)); }
+
+void send(int signal) {
+  ::kill(::getpid(), signal);
+  for (int i = 0; i < 3000 && !stop_requested(); ++i) sleep_ms(10);
+}
+
 TEST(Signals, SetTheFlagAndNameThemselves) {
   for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGHUP}) {
     const int status = in_child([signal] {
       ::signal(signal, SIG_DFL);  // tests started by nohup, or in the background, inherit an ignored one
       watch_signals();
       if (stop_requested()) ::_exit(1);
-      ::raise(signal);
+      send(signal);
       if (!stop_requested()) ::_exit(2);
       try {
         check_stop();
@@ -50,19 +62,72 @@ TEST(Signals, SetTheFlagAndNameThemselves) {
 
 TEST(Signals, TheSameRequestSentTwiceAtOnceDoesNotKill) {
   const int status = in_child([] {
+    ::signal(SIGTERM, SIG_DFL);
     watch_signals();
-    ::raise(SIGTERM);
-    ::raise(SIGTERM);
+    send(SIGTERM);
+    send(SIGTERM);
+    sleep_ms(200);  // for the second to be taken
     ::_exit(0);
   });
   EXPECT_TRUE(WIFEXITED(status));
 }
 
+TEST(Signals, AskedAgainLaterEndsTheProcess) {
+  const int status = in_child([] {
+    ::signal(SIGTERM, SIG_DFL);
+    watch_signals();
+    request_stop(SIGTERM, 5);  // five seconds ago
+    ::kill(::getpid(), SIGTERM);
+    sleep_ms(30000);
+    ::_exit(0);
+  });
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM) << status;
+}
+
+#ifdef __x86_64__
+// Waits for `done` with the stack pointer at `top`, as oneDNN's matrix products do with a block of the heap.
+[[gnu::noinline]] void wait_on_another_stack(char* top, const std::atomic<int>* done) {
+  asm volatile(
+      "mov %%rsp, %%rbx\n\t"
+      "mov %0, %%rsp\n\t"
+      "1: pause\n\t"
+      "cmpl $0, (%1)\n\t"
+      "je 1b\n\t"
+      "mov %%rbx, %%rsp"
+      :
+      : "r"(top), "r"(done)
+      : "rbx", "memory", "cc");
+}
+
+TEST(Signals, WriteNothingOntoAStackThatComputes) {
+  const int status = in_child([] {
+    ::signal(SIGTERM, SIG_DFL);
+    watch_signals();
+    std::vector<char> memory(1 << 20, 'x');
+    char* const top = memory.data() + (reinterpret_cast<std::uintptr_t>(memory.data()) % 64 ? 64 - reinterpret_cast<std::uintptr_t>(memory.data()) % 64 : 0) + (1 << 19);
+    std::atomic<int> begun{0}, done{0};
+    std::thread sender([&] {
+      while (!begun) sleep_ms(1);
+      sleep_ms(50);
+      send(SIGTERM);
+      done = 1;
+    });
+    begun = 1;
+    wait_on_another_stack(top, &done);
+    sender.join();
+    if (!stop_requested()) ::_exit(2);
+    ::_exit(std::all_of(memory.begin(), memory.end(), [](char c) { return c == 'x'; }) ? 0 : 1);
+  });
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+}
+#endif
+
 TEST(Signals, WhatTheParentIgnoresStaysIgnored) {
   const int status = in_child([] {
     ::signal(SIGHUP, SIG_IGN);  // nohup
     watch_signals();
-    ::raise(SIGHUP);
+    ::kill(::getpid(), SIGHUP);
+    sleep_ms(200);
     ::_exit(stop_requested() ? 1 : 0);
   });
   EXPECT_EQ(WEXITSTATUS(status), 0);
