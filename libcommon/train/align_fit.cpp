@@ -100,8 +100,8 @@ void predict_missing(std::map<std::int32_t, at::Tensor>& latents, const std::vec
   RidgeOptions options;
   options.dtype = at::kFloat;
   const RidgeSolver solver(y.size(0), tokens.tokens() * tokens.width(), token_columns(tokens, known), true, options.dtype, options.block);
-  // Only the choice of alpha: at full size the map's own weight would take 7 GB, and predictions do without it.
-  const auto map = fit_ridge(solver, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, options, [](auto, const auto&) {});
+  options.weights = false;  // at full size the map's own weight would take 7 GB, and predictions do without it
+  const auto map = fit_ridge(solver, y.size(1), [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
   report["map"] = {{"images", known.size()}, {"alpha", map.alpha[0].item<double>()}, {"leave_one_out_r2", map.r2}};
   const at::Tensor predicted = solver.predict(solver.project(y), map.alpha[0].item<double>(), static_cast<std::int64_t>(missing.size()), token_columns(tokens, missing));
   for (std::size_t i = 0; i < missing.size(); ++i) latents[missing[i]] = predicted[static_cast<std::int64_t>(i)].clone();

@@ -6,6 +6,7 @@
 #include <c10/core/GradMode.h>
 
 #include "base/error.h"
+#include "train/column_sums.h"
 
 namespace me2::train {
 namespace {
@@ -14,6 +15,20 @@ std::pair<at::Tensor, at::Tensor> eigen(const at::Tensor& gram) {  // values >= 
   auto [values, vectors] = at::linalg_eigh(gram.to(at::kDouble));
   return {values.clamp_min(0), vectors};
 }
+
+constexpr std::int64_t kMostKept = std::int64_t{256} << 20;  // bytes of the centred X
+constexpr std::int64_t kBlocksKept = 16;                     // who asks for small blocks wants it small
+constexpr std::int64_t kRowBytes = std::int64_t{32} << 20;   // of weights made at once
+
+// lower += part part', of which only what lies on and below the diagonal is good: by blocks of rows, which spares three eighths of it.
+void add_lower_gram(const at::Tensor& lower, const at::Tensor& part) {
+  const std::int64_t n = part.size(0), step = n < 256 ? n : (n + 3) / 4;
+  for (std::int64_t first = 0; first < n; first += step) {
+    const std::int64_t last = std::min(n, first + step);
+    lower.narrow(0, first, last - first).narrow(1, 0, last).addmm_(part.narrow(0, first, last - first), part.narrow(0, 0, last).t());
+  }
+}
+at::Tensor both_triangles(const at::Tensor& lower) { return lower.tril() + lower.tril(-1).t(); }
 
 }  // namespace
 
@@ -27,16 +42,29 @@ RidgeSolver::RidgeSolver(std::int64_t trials, std::int64_t voxels, Columns x, bo
   mean_ = at::zeros({p_}, at::kDouble);
   if (dual_) {
     gram_ = at::zeros({n_, n_}, dtype_);
+    mean_image_ = at::zeros({n_}, at::kDouble);
+    at::Tensor kept;
+    if (p_ <= kBlocksKept * block_ && n_ * p_ * static_cast<std::int64_t>(c10::elementSize(dtype_)) <= kMostKept) kept = at::empty({n_, p_}, dtype_);
     for (std::int64_t first = 0; first < p_; first += block_) {
       const auto count = std::min(block_, p_ - first);
-      if (intercept_) mean_.narrow(0, first, count).copy_(x_(first, count).mean({0}, false, at::kDouble));
-      const at::Tensor part = columns(first, count);
-      gram_.addmm_(part, part.t());
+      const at::Tensor raw = x_(first, count), mean = mean_.narrow(0, first, count);
+      if (intercept_) mean.copy_(column_sums(raw) / static_cast<double>(n_));
+      at::Tensor part;
+      if (kept.defined()) {
+        part = kept.narrow(1, first, count);
+        at::sub_out(part, raw, mean.to(dtype_));
+      } else {
+        part = centred(raw, first);
+      }
+      add_lower_gram(gram_, part);
+      if (intercept_) mean_image_ += part.mv(mean.to(dtype_)).to(at::kDouble);
     }
+    gram_ = both_triangles(gram_);
+    kept_ = kept;
   } else {  // fewer voxels than trials: X whole is no more than the scores below
     const at::Tensor whole = x_(0, p_);
     x_ = [whole](auto first, auto count) { return whole.narrow(1, first, count); };
-    if (intercept_) mean_ = whole.mean({0}, false, at::kDouble);
+    if (intercept_) mean_ = column_sums(whole) / static_cast<double>(n_);
     gram_ = at::zeros({p_, p_}, dtype_);
     for (std::int64_t first = 0; first < n_; first += block_) {
       const at::Tensor rows = (whole.narrow(0, first, std::min(block_, n_ - first)).to(at::kDouble) - mean_).to(dtype_);
@@ -53,15 +81,19 @@ RidgeSolver::RidgeSolver(std::int64_t trials, std::int64_t voxels, Columns x, bo
   } else {
     std::tie(values_, vectors_) = eigen(gram_);
   }
+  if (dual_) squares_ = vectors_.square();
   vectors_ = vectors_.to(dtype_);
   if (!dual_) scores_ = columns(0, p_).mm(vectors_);
 }
 
+at::Tensor RidgeSolver::centred(const at::Tensor& raw, std::int64_t first) const {
+  const at::Tensor mean = mean_.narrow(0, first, raw.size(1));
+  if (dtype_ == at::kDouble) return raw.to(at::kDouble) - mean;
+  return raw.to(dtype_) - mean.to(dtype_);
+}
+
 at::Tensor RidgeSolver::columns(std::int64_t first, std::int64_t count) const {
-  const at::Tensor mean = mean_.narrow(0, first, count);
-  const at::Tensor part = x_(first, count);
-  if (dtype_ == at::kDouble) return part.to(at::kDouble) - mean;
-  return part.to(dtype_) - mean.to(dtype_);
+  return kept_.defined() ? kept_.narrow(1, first, count) : centred(x_(first, count), first);
 }
 
 double RidgeSolver::mean_eigenvalue() const { return gram_.diagonal().sum(at::kDouble).item<double>() / static_cast<double>(std::min(n_, p_)); }
@@ -73,7 +105,7 @@ double RidgeSolver::degrees_of_freedom(double alpha) const {
 at::Tensor RidgeSolver::hat_diagonal(double alpha) const { return 1 - leverage_left(alpha); }
 
 at::Tensor RidgeSolver::leverage_left(double alpha) const {
-  if (dual_) return vectors_.to(at::kDouble).pow(2).matmul(alpha / (values_ + alpha));
+  if (dual_) return squares_.mv(alpha / (values_ + alpha));
   const at::Tensor h = scores_.to(at::kDouble).pow(2).matmul(1 / (values_ + alpha));
   return 1 - (intercept_ ? h + 1.0 / static_cast<double>(n_) : h);
 }
@@ -85,7 +117,7 @@ at::Tensor RidgeSolver::residual(const Targets& y, double alpha) const {
 
 RidgeSolver::Targets RidgeSolver::project(const at::Tensor& y) const {
   Targets out;
-  out.mean = intercept_ ? y.mean({0}, false, at::kDouble) : at::zeros({y.size(1)}, at::kDouble);
+  out.mean = intercept_ ? column_sums(y) / static_cast<double>(n_) : at::zeros({y.size(1)}, at::kDouble);
   out.centred = dtype_ == at::kDouble ? y.to(at::kDouble) - out.mean : y.to(dtype_) - out.mean.to(dtype_);
   out.projected = (dual_ ? vectors_ : scores_).t().mm(out.centred);
   return out;
@@ -101,18 +133,21 @@ at::Tensor RidgeSolver::leave_one_out(const Targets& y, double alpha) const {
   return y.centred + y.mean.to(dtype_) - left_out;
 }
 
-at::Tensor RidgeSolver::leave_one_out_mse(const Targets& y, double alpha) const {
-  return residual(y, alpha).mul_((1 / leverage_left(alpha)).to(dtype_).unsqueeze(1)).square_().mean({0}, false, at::kDouble);
+at::Tensor RidgeSolver::leave_one_out_mse(const Targets& y, double alpha, const at::Tensor& inner) const {
+  // In the dual form the residuals are alpha times the coefficients.
+  const bool short_cut = dual_ && inner.defined();
+  const at::Tensor factors = (short_cut ? alpha : 1.) / leverage_left(alpha);
+  return column_square_sums(short_cut ? inner : residual(y, alpha), factors) / static_cast<double>(n_);
 }
 
 at::Tensor RidgeSolver::gcv(const Targets& y, double alpha) const {
   const double share = leverage_left(alpha).mean().item<double>();  // 1 - df/n
-  return residual(y, alpha).square_().mean({0}, false, at::kDouble) / (share * share);
+  return column_square_sums(residual(y, alpha)) / (static_cast<double>(n_) * share * share);
 }
 
 double RidgeSolver::total_leave_one_out_mse(const at::Tensor& projected_gram, double alpha) const {
-  const at::Tensor shrunk = vectors_.to(at::kDouble) * (alpha / (values_ + alpha)).unsqueeze(0);
-  const at::Tensor squares = (shrunk.mm(projected_gram) * shrunk).sum({1});
+  const at::Tensor shrunk = vectors_ * (alpha / (values_ + alpha)).to(dtype_).unsqueeze(0);
+  const at::Tensor squares = (shrunk.mm(projected_gram.to(dtype_)) * shrunk).sum({1}, false, at::kDouble);
   return (squares / leverage_left(alpha).square()).mean().item<double>();
 }
 
@@ -179,22 +214,45 @@ at::Tensor RidgeSolver::k_fold_r2(const at::Tensor& y, double alpha, std::int64_
   return sum / static_cast<double>(count);
 }
 
-RidgeSolver::Fit RidgeSolver::solve(const Targets& y, const at::Tensor& alphas) const {
+at::Tensor RidgeSolver::inner(const Targets& y, const at::Tensor& alphas) const {
   const at::Tensor shrink = 1 / (values_.unsqueeze(1) + alphas.to(at::kDouble).unsqueeze(0));  // [n or p, t or 1]
-  const at::Tensor inner = vectors_.mm(shrink.to(dtype_) * y.projected);  // dual: [n, t]; primal: W itself [p, t]
+  return vectors_.mm(shrink.to(dtype_) * y.projected);
+}
+
+at::Tensor RidgeSolver::intercept_of(const Targets& y, const at::Tensor& inner) const {
+  return y.mean - inner.t().mv((dual_ ? mean_image_ : mean_).to(dtype_)).to(at::kDouble);
+}
+
+void RidgeSolver::weight_rows(const at::Tensor& inner, std::int64_t first, at::Tensor into) const {
+  const at::Tensor left = inner.narrow(1, first, into.size(0)).t();
+  if (!dual_) {
+    into.copy_(left);
+    return;
+  }
+  const std::int64_t width = kept_.defined() ? p_ : block_;
+  for (std::int64_t at = 0; at < p_; at += width) {
+    const auto count = std::min(width, p_ - at);
+    at::Tensor part = into.narrow(1, at, count);
+    at::mm_out(part, left, columns(at, count));
+  }
+}
+
+std::int64_t RidgeSolver::rows_at_once(std::int64_t targets) const {
+  if (dual_ && !kept_.defined()) return targets;
+  return std::clamp<std::int64_t>(kRowBytes / (p_ * static_cast<std::int64_t>(c10::elementSize(dtype_))), std::min<std::int64_t>(64, targets), targets);
+}
+
+RidgeSolver::Fit RidgeSolver::solve(const Targets& y, const at::Tensor& alphas) const {
+  const at::Tensor coefficients = inner(y, alphas);
   Fit fit;
   if (dual_) {
-    const at::Tensor rows = at::empty({inner.size(1), p_}, dtype_);  // [t, p], as a Linear's: nothing has to be transposed in memory
-    for (std::int64_t first = 0; first < p_; first += block_) {
-      const auto count = std::min(block_, p_ - first);
-      at::Tensor into = rows.narrow(1, first, count);
-      at::mm_out(into, inner.t(), columns(first, count));
-    }
+    const at::Tensor rows = at::empty({coefficients.size(1), p_}, dtype_);  // [t, p], as a Linear's: nothing has to be transposed in memory
+    weight_rows(coefficients, 0, rows);
     fit.weight = rows.t();
   } else {
-    fit.weight = inner;
+    fit.weight = coefficients;
   }
-  fit.intercept = y.mean - mean_.unsqueeze(0).to(dtype_).mm(fit.weight).squeeze(0).to(at::kDouble);
+  fit.intercept = intercept_of(y, coefficients);
   return fit;
 }
 
@@ -246,10 +304,11 @@ RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, cons
     const auto size = std::min(options.block, target_count - first);
     const at::Tensor y = targets(first, size);
     auto projected = solver.project(y);
-    variance.narrow(0, first, size).copy_(projected.centred.square().mean({0}, false, at::kDouble));
+    variance.narrow(0, first, size).copy_(column_square_sums(projected.centred) / static_cast<double>(solver.trials()));
     if (together) {
-      const at::Tensor part = projected.projected.mm(projected.projected.t()).to(at::kDouble);
-      gram = gram.defined() ? gram + part : part;
+      const at::Tensor part = at::zeros({projected.projected.size(0), projected.projected.size(0)}, solver.dtype());
+      add_lower_gram(part, projected.projected);
+      gram = gram.defined() ? gram + part.to(at::kDouble) : part.to(at::kDouble);
     }
     for (std::int64_t a = 0; a < count && !together; ++a) {
       const double alpha = options.alphas[a];
@@ -264,6 +323,7 @@ RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, cons
   RidgeResult result;
   result.alphas = options.alphas;
   if (together) {
+    gram = both_triangles(gram);
     result.score = at::empty({count}, at::kDouble);
     for (std::int64_t a = 0; a < count; ++a)
       result.score[a] = (options.by == AlphaBy::gcv ? solver.total_gcv(gram, options.alphas[a]) : solver.total_leave_one_out_mse(gram, options.alphas[a])) /
@@ -274,21 +334,29 @@ RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, cons
   const at::Tensor picked = options.per_target ? (higher ? scores.argmax(0) : scores.argmin(0))
                                                : (higher ? result.score.argmax() : result.score.argmin()).expand({target_count});
   result.alpha = grid.index_select(0, picked.contiguous());
-  result.bias = at::empty({target_count}, at::kFloat);
+  at::Tensor buffer;
+  if (options.weights) result.bias = at::empty({target_count}, at::kFloat);
+  if (options.weights && !weight_rows) result.weight = at::empty({target_count, solver.voxels()}, at::kFloat);
+  const bool in_place = result.weight.defined() && solver.dtype() == at::kFloat;
   for (std::int64_t first = 0; first < target_count; first += options.block) {
     const auto size = std::min(options.block, target_count - first);
     const auto projected = kept.empty() ? solver.project(targets(first, size)) : std::move(kept.front());
     const at::Tensor alphas = result.alpha.narrow(0, first, size);
-    const auto fit = solver.solve(projected, options.per_target ? alphas : alphas.narrow(0, 0, 1));
-    if (weight_rows) {
-      weight_rows(first, fit.weight.t().to(at::kFloat));
-    } else if (size == target_count) {
-      result.weight = fit.weight.t().to(at::kFloat).contiguous();
-    } else {
-      if (!result.weight.defined()) result.weight = at::empty({target_count, solver.voxels()}, at::kFloat);
-      result.weight.narrow(0, first, size).copy_(fit.weight.t());
+    const at::Tensor inner = solver.inner(projected, options.per_target ? alphas : alphas.narrow(0, 0, 1));
+    const std::int64_t step = in_place ? size : solver.rows_at_once(size);
+    for (std::int64_t row = 0; row < size && options.weights; row += step) {
+      const std::int64_t rows = std::min(step, size - row);
+      if (in_place) {
+        solver.weight_rows(inner, row, result.weight.narrow(0, first + row, rows));
+        continue;
+      }
+      if (!buffer.defined()) buffer = at::empty({step, solver.voxels()}, solver.dtype());
+      const at::Tensor part = buffer.narrow(0, 0, rows);
+      solver.weight_rows(inner, row, part);
+      if (weight_rows) weight_rows(first + row, part.to(at::kFloat));
+      else result.weight.narrow(0, first + row, rows).copy_(part);
     }
-    result.bias.narrow(0, first, size).copy_(fit.intercept);
+    if (options.weights) result.bias.narrow(0, first, size).copy_(solver.intercept_of(projected, inner));
     if (options.by == AlphaBy::leave_one_out && !together) {
       best_mse.narrow(0, first, size).copy_(scores.gather(0, picked.contiguous().unsqueeze(0)).squeeze(0).narrow(0, first, size));
     } else if (options.per_target) {
@@ -298,7 +366,7 @@ RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, cons
         best_mse.narrow(0, first, size).copy_(at::where(here, mse, best_mse.narrow(0, first, size)));
       }
     } else {
-      best_mse.narrow(0, first, size).copy_(solver.leave_one_out_mse(projected, alphas[0].item<double>()));
+      best_mse.narrow(0, first, size).copy_(solver.leave_one_out_mse(projected, alphas[0].item<double>(), inner));
     }
     done += size;
     if (progress) progress(done, total);

@@ -24,6 +24,7 @@ struct RidgeOptions {
   bool per_target = false;            // an alpha for each target, or one for all (mean score over targets)
   at::ScalarType dtype = at::kDouble;  // of the matrix products; eigenvectors are always found in float64
   std::int64_t block = 4096;          // voxels or targets handled at once
+  bool weights = true;                // false: only what is chosen and how it scores, no weight and no bias
 };
 
 // Columns first..first+count of a matrix, all its rows: [rows, count], f32 or f64.
@@ -55,7 +56,7 @@ class RidgeSolver {
   Targets project(const at::Tensor& y) const;
   at::Tensor fitted(const Targets& y, double alpha) const;               // on the training trials, without the mean [n, t]
   at::Tensor leave_one_out(const Targets& y, double alpha) const;        // predictions of each trial by the others [n, t]
-  at::Tensor leave_one_out_mse(const Targets& y, double alpha) const;    // [t]
+  at::Tensor leave_one_out_mse(const Targets& y, double alpha, const at::Tensor& inner = {}) const;  // [t]; with inner(y, alpha), if at hand, cheaper
   at::Tensor gcv(const Targets& y, double alpha) const;                  // [t]
   // The sum over targets of leave_one_out_mse or gcv from P P' alone (dual; P = projected, of all targets; f64), so that the cost of an
   // alpha does not grow with the targets: with B = U diag(alpha/(s^2+alpha)), the sum over targets of residual_i^2 is (B P P' B')_ii.
@@ -68,6 +69,13 @@ class RidgeSolver {
     at::Tensor weight, intercept;
   };
   Fit solve(const Targets& y, const at::Tensor& alphas) const;
+  // The same in steps. Dual form: the coefficients (X X' + alpha)^-1 Yc [n, t]; primal: W [p, t].
+  at::Tensor inner(const Targets& y, const at::Tensor& alphas) const;
+  at::Tensor intercept_of(const Targets& y, const at::Tensor& inner) const;               // f64 [t]
+  void weight_rows(const at::Tensor& inner, std::int64_t first, at::Tensor into) const;   // W' of targets first, ...: [count, p], in `dtype`
+  // Targets whose rows of W' are best made at once: as many as there are where X has to be read again for every part.
+  std::int64_t rows_at_once(std::int64_t targets) const;
+  at::ScalarType dtype() const { return dtype_; }
   // What `solve` would predict for other rows [rows, voxels], given by their columns; in the dual form without making W: [rows, t].
   at::Tensor predict(const Targets& y, double alpha, std::int64_t rows, const Columns& x) const;
 
@@ -81,6 +89,7 @@ class RidgeSolver {
   const std::vector<Fold>& folds(std::int64_t count) const;
   at::Tensor leverage_left(double alpha) const;  // 1 - h [trials]
   at::Tensor residual(const Targets& y, double alpha) const;
+  at::Tensor centred(const at::Tensor& raw, std::int64_t first) const;
   at::Tensor columns(std::int64_t first, std::int64_t count) const;  // centred, in dtype [n, count]
 
   Columns x_;
@@ -88,8 +97,11 @@ class RidgeSolver {
   std::int64_t n_, p_, block_;
   bool intercept_, dual_;
   at::ScalarType dtype_;
+  at::Tensor kept_;              // dual: the centred X in dtype [n, p], where it is small
+  at::Tensor mean_image_;        // dual: centred X times mean_, f64 [n]
   at::Tensor gram_;              // X X' or X' X of the centred X
   at::Tensor values_, vectors_;  // s^2 and U (dual; without the constant vector) or V (primal)
+  at::Tensor squares_;           // of U, f64 (dual)
   at::Tensor scores_;            // primal: Xc V [n, p]
   mutable std::vector<Fold> folds_;
 };
@@ -104,7 +116,7 @@ struct RidgeResult {
 };
 
 // The whole fit, streaming over targets, which are read twice: `targets(first, count)` gives y [trials, count]. With `weight_rows` the weight
-// is handed over in blocks of rows (f32 [count, voxels], ascending) and never held whole.
+// is handed over in blocks of rows (f32 [count, voxels], ascending; theirs only during the call) and never held whole.
 using WeightRows = std::function<void(std::int64_t first, const at::Tensor& rows)>;
 using RidgeProgress = std::function<void(std::int64_t done, std::int64_t total)>;
 RidgeResult fit_ridge(const at::Tensor& x, std::int64_t target_count, const Columns& targets, const RidgeOptions& options);

@@ -1,18 +1,20 @@
-"""--help and --version of every tool: median and worst of eleven runs after one that warms the page cache.
+"""--help and --version of every tool: median and worst of RUNS (20) after one that warms the page cache.
 Aims: me2-preprocess, which links no LibTorch, 50 ms; the others 400 ms."""
+import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
+runs = int(os.environ.get("RUNS", 20))
 tools = sorted((pathlib.Path(sys.argv[1]).parent / "bin").glob("me2-*"))
 print(f"{'tool':<16}{'--help (ms)':>14}{'worst':>8}{'--version (ms)':>16}{'worst':>8}")
 for tool in tools:
     cells = []
     for option in ("--help", "--version"):
         times = []
-        for i in range(12):
+        for i in range(runs + 1):
             start = time.perf_counter()
             subprocess.run([tool, option], stdout=subprocess.DEVNULL, check=True)
             if i:

@@ -1,5 +1,5 @@
-"""MindEye2's backbone and prior in PyTorch, the peer of the benchmarks: written from their description, operation by operation as the
-reference computes them, mixer_blocks1 included."""
+"""MindEye2's backbone and prior in PyTorch, the peers of the benchmarks: written from their description, operation by operation as the
+reference computes them, mixer_blocks1 included; the prior also with the layers of dalle2-pytorch."""
 import math
 
 import torch
@@ -83,7 +83,7 @@ class Prior(nn.Module):
         self.time = nn.Sequential(nn.Linear(d, 2 * d), nn.SiLU(), nn.Linear(2 * d, 2 * d), nn.SiLU(), nn.Linear(2 * d, d))
         self.table = nn.Embedding(32, heads)
         self.layers = nn.ModuleList([nn.ModuleList([Attention(d, heads, dh), nn.Sequential(Norm(d), nn.Linear(d, 8 * d, bias=False), SwiGLU(), nn.Linear(4 * d, d, bias=False))]) for _ in range(depth)])
-        self.norm, self.project = Norm(d, True), nn.Linear(d, d, bias=False)
+        self.norm, self.project, self.body = Norm(d, True), nn.Linear(d, d, bias=False), None
 
     def forward(self, x, t, brain):
         b = len(x)
@@ -92,7 +92,9 @@ class Prior(nn.Module):
         half = self.d // 2
         e = t[:, None].float() * torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1)))[None]
         e = self.time(torch.cat((e.sin(), e.cos()), -1).to(x.dtype))[:, None]
-        x = torch.cat((brain, e, x + self.query.expand(b, -1, -1)), 1)
+        return (self.body or self.transform)(torch.cat((brain, e, x + self.query.expand(b, -1, -1)), 1))[:, -self.n:]
+
+    def transform(self, x):
         i = torch.arange(x.shape[1])[:, None] - torch.arange(x.shape[1] + 1)[None]
         i = i.clamp_min(0)
         far = (16 + (torch.log(i.float() / 16) / math.log(8) * 16).long()).clamp_max(31)
@@ -100,4 +102,23 @@ class Prior(nn.Module):
         for a, f in self.layers:
             x = a(x, bias) + x
             x = f(x) + x
-        return self.project(self.norm(x))[:, -self.n:]
+        return self.project(self.norm(x))
+
+
+def has_dalle2():
+    try:
+        import dalle2_pytorch.dalle2_pytorch  # noqa: F401
+        return True
+    except ImportError:
+        return False
+
+
+def dalle2_prior(d=1664, depth=6, heads=32, dh=52, n=256):
+    """The same with the layers of the package dalle2-pytorch, which the reference builds its prior from (not causal, as there)."""
+    from dalle2_pytorch.dalle2_pytorch import CausalTransformer
+    net = Prior(d, 0, heads, dh, n)
+    layers = CausalTransformer(dim=d, depth=depth, dim_head=dh, heads=heads)
+    for attention, _ in layers.layers:
+        attention.causal = False
+    net.body = layers
+    return net

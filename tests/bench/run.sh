@@ -7,6 +7,8 @@ cd "$(dirname "$0")/../.."
 build=$(realpath "$1") python=${ME2_PYTHON:-python3}
 shift
 cmake --build "$build" --target bench me2-test-zarr -j "$(nproc)" || exit 1
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
 status=0
 for script in tests/bench/*.py; do
   name=$(basename "$script" .py)
@@ -14,6 +16,8 @@ for script in tests/bench/*.py; do
   case $name in
     medarc) arguments=(--tool "$build/bin/me2-preprocess") ;;
     zarr_speed) arguments=(--tool "$build/tests/me2-test-zarr") ;;
+    train) arguments=("$build") ;;
+    startup) arguments=("$build/bench" "$place") ;;
     *) arguments=("$build/bench") ;;
   esac
   echo "== $name: $(sed -n '1,3s/^"""//p' "$script" | head -1)"

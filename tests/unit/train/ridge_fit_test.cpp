@@ -1,3 +1,4 @@
+#include "train/column_sums.h"
 #include "train/ridge_fit.h"
 
 #include <algorithm>
@@ -139,6 +140,40 @@ TEST(RidgeFit, SmallBlocksGiveWhatOneBlockGives) {
     const at::Tensor predicted = solver.predict(solver.project(y), whole.alpha[0].item<double>(), 5, columns(fresh));
     EXPECT_LE((predicted - at::linear(fresh, whole.weight, whole.bias)).abs().max().item<double>(), 1e-5);
   }
+}
+
+// What is chosen, and how it scores, without the weights: as with them.
+TEST(RidgeFit, ChoosesTheSameWithoutWeights) {
+  at::manual_seed(4);
+  for (const std::int64_t voxels : {400, 20}) {
+    const at::Tensor x = at::randn({300, voxels}), y = x.narrow(1, 0, 6) + 3 * at::randn({300, 6}) + 5;  // enough rows for triangles by parts
+    const auto columns = [&](auto first, auto count) { return y.narrow(1, first, count); };
+    RidgeOptions options;
+    const auto with = fit_ridge(x, 6, columns, options);
+    options.weights = false;
+    const auto without = fit_ridge(x, 6, columns, options);
+    EXPECT_FALSE(without.weight.defined() || without.bias.defined());
+    EXPECT_EQ(without.alpha[0].item<double>(), with.alpha[0].item<double>());
+    EXPECT_EQ(without.r2, with.r2);
+    // The residuals of the chosen alpha, from the weights themselves.
+    const RidgeSolver solver(x);
+    const double alpha = with.alpha[0].item<double>();
+    const at::Tensor residual = (y - at::linear(x, with.weight, with.bias)).to(at::kDouble) / (1 - solver.hat_diagonal(alpha)).unsqueeze(1);
+    const at::Tensor variance = (y - y.mean({0})).square().mean({0}, false, at::kDouble);
+    EXPECT_NEAR((1 - residual.square().mean({0}) / variance).mean().item<double>(), with.r2, 1e-5);
+  }
+}
+
+TEST(ColumnSums, AreThoseOfFloat64) {
+  at::manual_seed(5);
+  for (const auto dtype : {at::kFloat, at::kDouble})
+    for (const std::int64_t width : {3, 8, 517, 1100}) {  // of tails and of several blocks
+      const at::Tensor x = (at::randn({37, width + 5}) + 100).to(dtype).narrow(1, 2, width), wide = x.to(at::kDouble), factors = at::rand({37}, at::kDouble);
+      EXPECT_TRUE(at::allclose(column_sums(x), wide.sum({0}), 1e-13));
+      EXPECT_TRUE(at::allclose(column_square_sums(x), wide.square().sum({0}), 1e-13));
+      EXPECT_TRUE(at::allclose(column_square_sums(x, factors), (wide * factors.unsqueeze(1)).square().sum({0}), 1e-13));
+      EXPECT_TRUE(at::allclose(column_sums(x.t().contiguous().t()), wide.sum({0}), 1e-13));  // columns together in memory
+    }
 }
 
 TEST(RidgeFit, RefusesAnAlphaOfZeroAndNoTrials) {
