@@ -96,7 +96,7 @@ done | sort | awk -F, -v figures="$figures" '
     compare("the linear map beats the two-layer map, from scratch", "scratch_1", "mlp_scratch", "image_retrieval", "")
     figure("claims-subjects.svg", "Image retrieval (top-1) after one session", "subjects pretrained on", "tuned_by:one session of the subject held out", "0 1 2 3 4")
     some = "image_retrieval caption_category pixcorr"
-    print "\n### Submodules\n\nFrom scratch on four sessions. *+drawn*: by the tokens the prior draws; *+lowlevel*: pictures of the low-level head."
+    print "\n### Submodules\n\nFrom scratch on all sessions. *drawn*: by the tokens the prior draws; *low-level*: pictures of the low-level head."
     head("trained", some)
     split("prior prior_lowlevel retrieval retrieval_lowlevel prior_retrieval all_modules", m, " ")
     for (i = 1; i <= 6; ++i) { text = m[i]; gsub("_", " + ", text); if (m[i] == "all_modules") text = "all three"; row(text, m[i], some); row(text ": drawn", m[i] "+drawn", some); row(text ": low-level", m[i] "+lowlevel", some) }

@@ -13,9 +13,9 @@ population=$(realpath "$2/seed$seed")
 models=$(realpath "${TINY:-$root/pipelines/tiny/models}")
 export PATH=$bin:$PATH ME2_FSYNC=${ME2_FSYNC:-off} OMP_NUM_THREADS=1
 case ${CLAIMS_SIZE:-full} in
-  full) subjects=5 sessions=12 trials=125 test=300 hidden=128 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 2" few=4 ;;
-  quick) subjects=4 sessions=4 trials=250 test=100 hidden=128 pre_epochs=10 epochs=30 counts="1 2 4" some=1 few=2 ;;
-  small) subjects=3 sessions=2 trials=100 test=30 hidden=32 pre_epochs=1 epochs=1 counts="1 2" some=1 few=1 ;;
+  full) subjects=5 sessions=12 trials=125 test=300 hidden=128 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 2" module_epochs=20 ;;
+  quick) subjects=4 sessions=4 trials=250 test=100 hidden=128 pre_epochs=10 epochs=30 counts="1 2 4" some=1 module_epochs=25 ;;
+  small) subjects=3 sessions=2 trials=100 test=30 hidden=32 pre_epochs=1 epochs=1 counts="1 2" some=1 module_epochs=1 ;;
   *) echo "claims: CLAIMS_SIZE: full, quick or small expected, ${CLAIMS_SIZE} given" >&2; exit 64 ;;
 esac
 cd "$population"
@@ -96,10 +96,10 @@ for part in ${PARTS:-sessions subjects map modules pictures}; do
       tune mlp_1 1 "${retrieval[@]}" --mlp-map --pretrained pretrained_mlp; found mlp_1
       tune mlp_scratch 1 "${retrieval[@]}" --mlp-map; found mlp_scratch
       ;;
-    modules)  # trained from scratch, on a few sessions
+    modules)  # trained from scratch on all sessions, as the paper's ablation is; a prior needs some 500 steps
       while read -r name options; do
         # shellcheck disable=SC2086  # several options
-        tune "$name" $few $options
+        train "$name" --subjects $me --batch-size 48 --epochs $module_epochs $options
         tokens "$name"
         case $options in *--no-clip*) ;; *) score retrieval "$name" "$name.tokens.zarr" ;; esac
         case $options in *--no-prior*) ;; *)
