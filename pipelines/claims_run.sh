@@ -121,9 +121,9 @@ for part in ${PARTS:-sessions subjects map modules pictures}; do
 	all_modules
 	MODULES
       ;;
-    pictures)  # one session after pretraining with all modules: what is seen, and between which floors and ceiling
+    pictures)  # all sessions after pretraining with all modules: what is seen, and between which floors and ceiling
       pretrain pretrained_whole $((subjects - 1))
-      tune whole 1 --pretrained pretrained_whole
+      tune whole $sessions --pretrained pretrained_whole
       for brain in own shuffled mean; do
         tokens "whole_$brain" $brain whole; score retrieval "whole_$brain" "whole_$brain.tokens.zarr"; drawn "whole_$brain" whole
       done
