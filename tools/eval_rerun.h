@@ -34,7 +34,13 @@ struct Row {
 
 inline std::string table(const std::vector<cli::ReplayStep>& steps, const std::vector<Row>& rows) {
   std::string out;
-  for (std::size_t i = 0; i < steps.size(); ++i) out += fmt::format("{:>2}  {}\n", i + 1, steps[i].command());
+  std::vector<std::string> shipped;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    out += fmt::format("{:>2}  {}\n", i + 1, steps[i].command());
+    for (const auto& source : steps[i].sources)
+      if (source.shipped && std::find(shipped.begin(), shipped.end(), source.path) == shipped.end()) shipped.push_back(source.path);
+  }
+  if (!shipped.empty()) out += fmt::format("as they lie, for their records do not say where they were made: {}\n", fmt::join(shipped, ", "));
   std::size_t width = 10;
   for (const auto& row : rows) width = std::max(width, row.compared.what.size());
   out += fmt::format("\nstep  {:<{}}  result\n", "what", width);

@@ -54,7 +54,7 @@ struct ScoreVerb {
     d.option("--captions", captions, "captions to score: {\"id\": \"text\"} or a store with caption; of several subjects: one each");
     d.option("--references", references, "reference captions: {\"id\": [\"text\", ...]} or a store with caption");
     d.option("--image-captions", image_captions, "captions of the images seen, made by the captioner: also score these, --captions against them, and the ratio");
-    d.option("--metrics", metrics, "which scores (default: all); bleu stands for bleu1 to bleu4, brain_corr for all regions");
+    d.option("--metrics", metrics, "which scores (default: all but cap_sim); bleu stands for bleu1 to bleu4, brain_corr for all regions");
     d.option("--nets", nets, "folder with the networks: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*");
     d.option("--alexnet", alexnet, "torchvision AlexNet");
     d.option("--inception", inception, "torchvision Inception v3");
@@ -130,7 +130,8 @@ inline report::ScoreOptions score_options(const ScoreVerb& o, const cli::Run& ru
   how.blend = o.blend_weight, how.antialias = o.antialias, how.allow_missing = o.allow_missing, how.resamples = o.resamples;
   how.batch_size = run.batch_size(16), how.seed = run.seed(), how.threads = run.threads();
   if (o.split_file) how.splits = report::read_split_file(o.split_file->path);
-  if (!o.baselines.empty() || o.recon.size() > 1) how.truth_features = std::make_shared<report::TruthFeatures>();
+  if (!o.baselines.empty() || o.recon.size() > 1) how.truth_features = std::make_shared<report::KeptFeatures>();
+  if (std::any_of(o.baselines.begin(), o.baselines.end(), [](const auto& b) { return b.name == "other" && b.path.empty(); })) how.recon_features = std::make_shared<report::KeptFeatures>();
   return how;
 }
 

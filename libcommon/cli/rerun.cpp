@@ -82,7 +82,8 @@ int add(std::vector<ReplayStep>& steps, const Json& record, const std::string& w
   for (const char* list : {"inputs", "models"})
     for (const auto& source : member(record, list, where)) {
       ReplaySource in{text_of(source, "option", where), absolute(step.folder, text_of(source, "path", where)), text_of(source, "sha256", where)};
-      if (source.contains("provenance")) {
+      in.shipped = source.contains("provenance") && source["provenance"].is_object() && !source["provenance"].contains("folder");
+      if (source.contains("provenance") && !in.shipped) {
         const int maker = add(steps, source["provenance"], where, depth + 1);
         in.output = output_of(steps[maker], in.path, in.inside);
         if (in.output >= 0) in.step = maker;  // else: something beside what the maker says it wrote, read where it lies

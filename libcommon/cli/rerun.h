@@ -14,6 +14,7 @@ struct ReplaySource {  // an input or a model of a step
   int step = -1;                     // the earlier step that made it; -1: it is read where it lies
   int output = -1;                   // which output of that step
   std::string inside;                // where in that output, when it is a folder of several: "stimuli.zarr"
+  bool shipped = false;              // its record does not say where it was made, as of models that came with a release: read where it lies
 };
 struct ReplayOutput {
   std::string option, path;  // path: absolute, as it was

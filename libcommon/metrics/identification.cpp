@@ -74,11 +74,21 @@ std::vector<double> correlation_distance(const at::Tensor& real, const at::Tenso
   return out;
 }
 
-double mean_pairwise_correlation(const at::Tensor& features) {
-  const auto n = static_cast<double>(features.size(0));
+double mean_pairwise_correlation(const at::Tensor& features, const at::Tensor& counts) {
+  const at::Tensor x = features.flatten(1), times = (counts.defined() ? counts : at::ones({x.size(0)}, at::kDouble)).unsqueeze(1);
+  const auto n = times.sum().item<double>();
   if (n < 2) return std::numeric_limits<double>::quiet_NaN();
-  const at::Tensor r = feature_correlations(features, features);
-  return (r.sum() - r.diagonal().sum()).item<double>() / (n * (n - 1));
+  // The rows at length one sum up to a vector whose square holds the correlation of every pair, twice, and of each row with itself.
+  const at::Tensor centre = means(x);
+  at::Tensor squares = at::zeros({x.size(0), 1}, at::kDouble);
+  const auto each_slice = [&](auto&& f) {
+    for (std::int64_t from = 0; from < x.size(1); from += kSlice) f(x.slice(1, from, std::min(from + kSlice, x.size(1))).to(at::kDouble) - centre);
+  };
+  each_slice([&](const at::Tensor& part) { squares += part.square().sum(1, true); });
+  const at::Tensor weight = times / squares.sqrt();
+  double all = 0;
+  each_slice([&](const at::Tensor& part) { all += at::mv(part.t(), weight.squeeze(1)).square().sum().item<double>(); });
+  return (all - n) / (n * (n - 1));
 }
 
 }  // namespace me2::metrics

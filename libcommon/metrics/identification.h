@@ -22,7 +22,8 @@ std::vector<double> top_k(const std::vector<std::int64_t>& wins, std::int64_t k)
 
 std::vector<double> correlation_distance(const at::Tensor& real, const at::Tensor& pred);  // per pair 1 - r, lower is better
 
-// Mean correlation between different rows: 1 = all outputs alike (collapse). NaN for one row.
-double mean_pairwise_correlation(const at::Tensor& features);
+// Mean correlation between different rows: 1 = all outputs alike (collapse). NaN for one row. `counts` f64 [n]: how often each row is there
+// (undefined: once).
+double mean_pairwise_correlation(const at::Tensor& features, const at::Tensor& counts = {});
 
 }  // namespace me2::metrics

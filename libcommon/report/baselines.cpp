@@ -60,24 +60,30 @@ std::vector<std::int64_t> nearest_rows(const metrics::Rows& predicted, const Emb
   return out;
 }
 
+std::string scored_set(const ImageSet& recon, const ImageSet* low_level) { return low_level ? recon.path() + "\n" + low_level->path() : recon.path(); }
+
 ImageSet mean_picture(const Reconstructions& of) {
   const auto picture = scored_pictures(of);
   at::Tensor sum = picture(0).to(at::kDouble);
   for (std::size_t i = 1; i < of.ids.size(); ++i) sum += picture(static_cast<std::int64_t>(i));
   const at::Tensor mean = (sum / static_cast<double>(of.ids.size())).to(at::kFloat).unsqueeze(0);
   return ImageSet::made("mean of the reconstructions", fmt::format("{}x{}", mean.size(2), mean.size(3)), of.ids,
-                        [mean](const std::vector<std::int64_t>& rows) { return mean.expand({static_cast<std::int64_t>(rows.size()), -1, -1, -1}); });
+                        [mean](const std::vector<std::int64_t>& rows) { return mean.expand({static_cast<std::int64_t>(rows.size()), -1, -1, -1}); },
+                        std::vector<std::string>(of.ids.size(), "mean"));
 }
 
 ImageSet other_pictures(const Reconstructions& of, std::uint64_t seed) {
   if (of.ids.size() < 2) throw data_error("{}: the reconstruction of another image needs 2 images or more, 1 found", of.recon.path());
   const auto picture = scored_pictures(of);
   const auto other = derangement(static_cast<std::int64_t>(of.ids.size()), seed);
-  return ImageSet::made("reconstructions of other images", "256x256", of.ids, [picture, other](const std::vector<std::int64_t>& rows) {
+  std::vector<std::string> shown;
+  for (const auto i : other) shown.push_back(of.ids[i]);
+  const auto read = [picture, other](const std::vector<std::int64_t>& rows) {
     std::vector<at::Tensor> out;
     for (const auto row : rows) out.push_back(picture(other[row]));
     return at::stack(out);
-  });
+  };
+  return ImageSet::made("reconstructions of other images", "256x256", of.ids, read, std::move(shown), scored_set(of.recon, of.low_level));
 }
 
 ImageSet nearest_pictures(const std::vector<std::string>& ids, const std::string& predicted, const std::string& train_tokens, const std::string& train_images,
@@ -111,11 +117,14 @@ ImageSet nearest_pictures(const std::vector<std::string>& ids, const std::string
     if (it == of_id.end()) throw data_error("{}: no image {}, which {} has tokens of", images.path(), train.ids[row], train.path);
     chosen.push_back(it->second);
   }
-  return ImageSet::made("nearest training images", images.shape(), ids, [images, chosen](const std::vector<std::int64_t>& rows) {
+  std::vector<std::string> shown;  // several images may have the same nearest one
+  for (const auto row : chosen) shown.push_back(std::to_string(row));
+  const auto read = [images, chosen](const std::vector<std::int64_t>& rows) {
     std::vector<std::int64_t> at;
     for (const auto row : rows) at.push_back(chosen[row]);
     return images.read(at);
-  });
+  };
+  return ImageSet::made("nearest training images", images.shape(), ids, read, std::move(shown));
 }
 
 }  // namespace me2::report

@@ -25,8 +25,9 @@ struct Reconstructions {  // what was scored
   bool antialias;
   std::vector<std::string> ids;  // Scores::ids
 };
+std::string scored_set(const ImageSet& recon, const ImageSet* low_level);  // a name of these reconstructions as scored (KeptFeatures::set)
 ImageSet mean_picture(const Reconstructions& of);                         // their mean, for every image; at the scoring size
-ImageSet other_pictures(const Reconstructions& of, std::uint64_t seed);   // for every image the reconstruction of another one
+ImageSet other_pictures(const Reconstructions& of, std::uint64_t seed);   // for every image the reconstruction of another one, embedded with those
 
 // For every id the training image whose tokens are nearest to the predicted ones. predicted, train_tokens: as open_embeddings; predicted rows
 // without names are in the order of ids. Training images are found by the ids of the token rows, by position when those have no names.

@@ -132,13 +132,11 @@ void add_brain_scores(Scores& scores, const BrainOptions& options, const BrainRu
   const auto net = load(options.gnet, options.subject ? options.subject : measured.subject);
   if (net.readout.b.numel() != measured.mean.size(1))
     throw data_error("{}: {} voxels, {} has {}; the readout of the same subject and voxels expected", options.gnet, net.readout.b.numel(), options.betas, measured.mean.size(1));
-  at::Tensor predicted = at::empty_like(measured.mean);
   const auto n = static_cast<std::int64_t>(scores.ids.size());
-  for (std::int64_t i = 0; i < n; i += run.batch_size) {
-    const auto count = std::min(run.batch_size, n - i);
-    const at::Tensor input = vision::pillow_resize(vision::to_pil_u8(run.read(i, count)), 227, 227, vision::PillowFilter::lanczos).to(at::kFloat).div_(255);
-    predicted.narrow(0, i, count).copy_(net.readout(net.encoder(input)));
-  }
+  const at::Tensor predicted = run.embed([&](const at::Tensor& pictures) {
+    const at::Tensor input = vision::pillow_resize(vision::to_pil_u8(pictures), 227, 227, vision::PillowFilter::lanczos).to(at::kFloat).div_(255);
+    return std::vector<at::Tensor>{net.readout(net.encoder(input))};
+  });
   const bool all = run.wants("brain_corr");
   for (const auto& [region, mask] : measured.regions) {
     Score score;

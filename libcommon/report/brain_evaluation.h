@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "metrics/bootstrap.h"
+#include "report/features.h"
 #include "report/scores.h"
 
 namespace me2::report {
@@ -24,8 +25,7 @@ struct BrainOptions {
 struct BrainRun {
   std::function<bool(const std::string&)> wants;
   std::vector<std::string> asked;  // by name; one that is no region is an error
-  std::function<at::Tensor(std::int64_t first, std::int64_t count)> read;  // reconstructions as scored, float [count, 3, H, W], in the order of scores.ids
-  std::int64_t batch_size = 4;
+  std::function<at::Tensor(const Network& gnet)> embed;  // what it says of the reconstructions as scored, f32 [n, voxels] in the order of scores.ids
   metrics::BootstrapOptions bootstrap;
   std::map<std::string, std::vector<std::string>> splits;
 };

@@ -178,7 +178,7 @@ ReportPage build_report(const ReportInputs& in) {
       };
     add_embeddings(page, in, picture_of);
   }
-  page.setting = fmt::format("{} stimuli, {} scores. Values are fractions; intervals are 95% bootstraps over images.", page.cards.size(), page.scores.size());
+  page.setting = fmt::format("{} stimuli shown, {} scores. Values are fractions; intervals are 95% bootstraps over images.", page.cards.size(), page.scores.size());
   if (in.paper == "40" || in.paper == "1")
     page.setting += fmt::format(" The paper's column is the mean of subjects 1, 2, 5 and 7 with {} ({}).", in.paper == "40" ? "40 sessions" : "one session", kPaperSource);
   add_commands(provenance, page.commands);

@@ -73,7 +73,7 @@ double bootstrap_median(const std::vector<double>& values, std::uint64_t seed) {
 }  // namespace
 
 const std::vector<std::string>& caption_score_names() {
-  static const std::vector<std::string> names{"meteor", "rouge1", "rouge_l", "bleu1", "bleu2", "bleu3", "bleu4", "cider", "sentence", "clip_b", "clip_l"};
+  static const std::vector<std::string> names{"meteor", "rouge1", "rouge_l", "bleu1", "bleu2", "bleu3", "bleu4", "cider", "sentence", "cap_sim", "clip_b", "clip_l"};
   return names;
 }
 
@@ -137,7 +137,7 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
   }
   if (out.ids.empty()) throw data_error("captions and references have no id in common");
   if (empty) out.notes.push_back(fmt::format("{} empty caption{}, scored as they are", empty, empty == 1 ? "" : "s"));
-  out.notes.push_back(fmt::format("{} captions, up to {} references each", out.ids.size(), most_refs));
+  out.notes.push_back(fmt::format("{} captions, up to {} reference{} each", out.ids.size(), most_refs, most_refs == 1 ? "" : "s"));
 
   const auto wants = [&](const std::string& name) {
     const auto& m = options.metrics;
@@ -164,8 +164,9 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
   }
   const auto best = [&](auto&& f) {
     return each([&](std::int64_t i) {
+      const auto said = text::rouge_tokens(hypotheses[i]);
       double value = 0;
-      for (const auto& r : refs[i]) value = std::max(value, f(r, hypotheses[i]).f);
+      for (const auto& r : refs[i]) value = std::max(value, f(text::rouge_tokens(r), said).f);
       return value;
     });
   };
@@ -212,11 +213,19 @@ Scores score_captions(const Captions& captions, const Captions& references, cons
   }
   if (wants("cider")) {
     const text::Cider cider(ref_tokens);
-    add("cider", "as the leaderboards (CIDEr-D, document frequencies of these references)", each([&](std::int64_t i) { return cider.score(ref_tokens[i], tokens[i]); }));
+    add("cider", "as the leaderboards (CIDEr-D, document frequencies of these references)", each([&](std::int64_t i) { return cider.score(static_cast<std::size_t>(i), tokens[i]); }));
   }
-  if (wants("sentence")) {
-    if (options.sentence.empty()) out.not_run.emplace_back("sentence", "needs --sentence FOLDER (all-MiniLM-L6-v2)");
-    else add("sentence", "cosine of sentence embeddings, nearest reference", sentence_scores(hypotheses, refs, options.sentence));
+  // Cap-Sim is the same cosine; what makes it one are the captions, those of reconstructions and of the images, so it is to be asked for.
+  const bool cap_sim = !options.metrics.empty() && wants("cap_sim");
+  std::vector<double> cosines;
+  for (const char* name : {"sentence", "cap_sim"}) {
+    if (name[0] == 'c' ? !cap_sim : !wants(name)) continue;
+    if (options.sentence.empty()) {
+      out.not_run.emplace_back(name, "needs --sentence FOLDER (all-MiniLM-L6-v2)");
+      continue;
+    }
+    if (cosines.empty()) cosines = sentence_scores(hypotheses, refs, options.sentence);
+    add(name, name[0] == 'c' ? "--captions taken to be of reconstructions, --references of the images, both by one captioner" : "cosine of sentence embeddings, nearest reference", cosines);
   }
   for (const auto& [name, file, needs] : {std::tuple{"clip_b", &options.clip_b, "needs --clip-b FILE (OpenAI CLIP ViT-B/32)"},
                                           std::tuple{"clip_l", &options.clip_l, "needs --clip-l FILE (OpenAI CLIP ViT-L/14)"}}) {

@@ -127,7 +127,9 @@ metrics::Rows averaged(const Embeddings& e, const std::vector<std::vector<std::i
               }
               out = at::cat(parts);
             }
-            if (!all_finite(out)) throw data_error("{}: rows {} to {} hold values that are not finite", e.path, first, first + count - 1);
+            if (!all_finite(out))
+              for (std::int64_t i = 0; i < count; ++i)
+                if (!all_finite(out.narrow(0, i, 1))) throw data_error("{}: row {} holds values that are not finite", e.path, fmt::join(rows[first + i], " or "));
             return out;
           }};
 }

@@ -49,33 +49,72 @@ class Pairs {
   Pairs(const ImageSet& recon, const ImageSet& truth, const ImageSet* low, const Joined& joined, const ScoreOptions& options)
       : recon_(recon), truth_(truth), low_(low), joined_(joined), options_(options) {}
   std::int64_t size() const { return static_cast<std::int64_t>(joined_.ids.size()); }
-  const std::vector<std::string>& ids() const { return joined_.ids; }
-  std::pair<at::Tensor, at::Tensor> read(std::int64_t first, std::int64_t count) const { return {part(truth_, 0, first, count), recon(first, count)}; }
-  at::Tensor recon(std::int64_t first, std::int64_t count) const {
-    at::Tensor recon = part(recon_, 1, first, count);
-    if (low_) recon = recon * options_.blend + part(*low_, 2, first, count) * (1 - options_.blend);
+  using Positions = std::vector<std::int64_t>;
+  at::Tensor truth(const Positions& at) const { return part(truth_, rows(0, at)); }
+  at::Tensor recon(const Positions& at) const {
+    at::Tensor recon = part(recon_, rows(1, at));
+    if (low_) recon = recon * options_.blend + part(*low_, rows(2, at)) * (1 - options_.blend);
     return recon;
   }
-  // At the sizes they have; the low-level image is resized to the reconstruction's. Pictures of a folder must be of one size.
-  std::pair<at::Tensor, at::Tensor> read_as_stored(std::int64_t first, std::int64_t count, bool with_truth) const {
-    const auto rows = [&](std::size_t which) {
-      return std::vector<std::int64_t>(joined_.rows[which].begin() + first, joined_.rows[which].begin() + first + count);
-    };
-    at::Tensor recon = recon_.read(rows(1));
-    if (low_) recon = recon * options_.blend + vision::resize(low_->read(rows(2)), recon.size(2), recon.size(3)) * (1 - options_.blend);
-    return {with_truth ? truth_.read(rows(0)) : at::Tensor(), recon};
+
+  enum class Size { scored, as_stored };  // as stored: the low-level image is resized to the reconstruction's; pictures of a folder must be of one size
+  // What a network says of each true image or reconstruction, under these names one for each of its layers. A picture that several rows
+  // show is embedded once; what is kept of another call is taken from there.
+  std::vector<Embedded> embed(bool truth, const std::vector<std::string>& names, const Network& net, std::int64_t batch, Size size = Size::scored) const {
+    KeptFeatures* kept = truth ? options_.truth_features.get() : options_.recon_features.get();
+    const auto pictures = truth ? joined_.ids : pictures_of_recon();
+    const bool own = kept && kept->set == (truth ? truth_.path() : scored_set(recon_, low_)), theirs = kept && !truth && kept->set == recon_.pictures_of();
+    std::vector<Embedded> out(names.size());
+    const auto known = [&](const std::string& name) { return kept->features.contains(name); };
+    if ((own || theirs) && std::all_of(names.begin(), names.end(), known) && std::all_of(pictures.begin(), pictures.end(), [&](const auto& p) { return kept->row.contains(p); })) {
+      for (std::size_t k = 0; k < names.size(); ++k) {
+        out[k].features = kept->features.at(names[k]);
+        for (const auto& p : pictures) out[k].row.push_back(kept->row.at(p));
+      }
+      return out;
+    }
+    const Distinct distinct(pictures);
+    const auto n = static_cast<std::int64_t>(distinct.embed.size());
+    for (std::int64_t i = 0; i < n; i += batch) {
+      const auto count = std::min(batch, n - i);
+      const Positions at(distinct.embed.begin() + i, distinct.embed.begin() + i + count);
+      const auto layers = net(size == Size::as_stored ? as_stored(truth, at) : truth ? this->truth(at) : recon(at));
+      for (std::size_t k = 0; k < names.size(); ++k) {
+        if (i == 0) out[k].features = at::empty({n, layers[k].size(1)});
+        out[k].features.narrow(0, i, count).copy_(layers[k]);
+      }
+      if (options_.progress) options_.progress(count);
+    }
+    for (std::size_t k = 0; k < names.size(); ++k) {
+      out[k].row = distinct.row;
+      if (own) kept->keep(names[k], joined_.ids, out[k].rows());
+    }
+    return out;
   }
 
  private:
-  at::Tensor part(const ImageSet& set, std::size_t which, std::int64_t first, std::int64_t count) const {
-    if (set.one_size()) {
-      const auto& rows = joined_.rows[which];
-      return metrics::to_scoring_size(set.read({rows.begin() + first, rows.begin() + first + count}), options_.antialias);
-    }
+  Positions rows(std::size_t which, const Positions& at) const {
+    Positions out;
+    for (const auto i : at) out.push_back(joined_.rows[which][i]);
+    return out;
+  }
+  std::vector<std::string> pictures_of_recon() const {
+    if (recon_.pictures().empty()) return joined_.ids;
+    std::vector<std::string> out;
+    for (const auto row : joined_.rows[1]) out.push_back(recon_.pictures()[row]);
+    return out;
+  }
+  at::Tensor part(const ImageSet& set, const Positions& rows) const {
+    if (set.one_size()) return metrics::to_scoring_size(set.read(rows), options_.antialias);
     std::vector<at::Tensor> images;  // one by one: pictures of a folder differ in size
-    for (std::int64_t i = first; i < first + count; ++i)
-      images.push_back(metrics::to_scoring_size(set.read({joined_.rows[which][i]}), options_.antialias));
+    for (const auto row : rows) images.push_back(metrics::to_scoring_size(set.read({row}), options_.antialias));
     return at::cat(images);
+  }
+  at::Tensor as_stored(bool truth, const Positions& at) const {
+    if (truth) return truth_.read(rows(0, at));
+    at::Tensor recon = recon_.read(rows(1, at));
+    if (low_) recon = recon * options_.blend + vision::resize(low_->read(rows(2, at)), recon.size(2), recon.size(3)) * (1 - options_.blend);
+    return recon;
   }
   const ImageSet& recon_;
   const ImageSet& truth_;
@@ -89,7 +128,9 @@ void add_pixels(const Pairs& pairs, const ScoreOptions& options, bool pixcorr, b
   metrics::PixelOptions how;
   how.pixcorr = pixcorr, how.ssim = ssim, how.antialias = options.antialias;
   for (std::int64_t i = 0; i < pairs.size(); i += options.batch_size) {
-    const auto [truth, recon] = pairs.read(i, std::min(options.batch_size, pairs.size() - i));
+    std::vector<std::int64_t> at(std::min(options.batch_size, pairs.size() - i));
+    std::iota(at.begin(), at.end(), i);
+    const at::Tensor truth = pairs.truth(at), recon = pairs.recon(at);
     const auto part = metrics::pixel_scores(truth, recon, how);
     all.pixcorr.insert(all.pixcorr.end(), part.pixcorr.begin(), part.pixcorr.end());
     all.ssim.insert(all.ssim.end(), part.ssim.begin(), part.ssim.end());
@@ -100,38 +141,27 @@ void add_pixels(const Pairs& pairs, const ScoreOptions& options, bool pixcorr, b
 }
 
 void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan& plan, const std::vector<bool>& wanted, std::vector<Raw>& out) {
-  const auto net = models::load_eval_net(plan.kind, weights::StateDict::open(*plan.file));
-  std::vector<at::Tensor> truth(plan.scores.size()), recon(plan.scores.size());
-  bool known = options.truth_features != nullptr;
-  for (std::size_t k = 0; k < plan.scores.size() && known; ++k)
-    if (wanted[k]) known = (truth[k] = options.truth_features->find(plan.scores[k], pairs.ids())).defined();
-  if (!known) std::fill(truth.begin(), truth.end(), at::Tensor());
-  const auto keep = [&](at::Tensor& all, const at::Tensor& part, std::int64_t first) {
-    if (!all.defined()) all = at::empty({pairs.size(), part.size(1)});
-    all.narrow(0, first, part.size(0)).copy_(part);
-  };
-  for (std::int64_t i = 0; i < pairs.size(); i += options.batch_size) {
-    const auto count = std::min(options.batch_size, pairs.size() - i);
-    at::Tensor images;
-    if (known) {
-      images = pairs.recon(i, count);
-    } else {
-      const auto [t, p] = pairs.read(i, count);
-      images = at::cat({p, t});
-    }
-    const auto features = (*net)(models::eval_net_input(plan.kind, images, options.antialias));
-    for (std::size_t k = 0; k < plan.scores.size(); ++k) {
-      if (!wanted[k]) continue;
-      const at::Tensor f = features[k].to(at::kFloat);
-      keep(recon[k], f.narrow(0, 0, count), i);
-      if (!known) keep(truth[k], f.narrow(0, count, count), i);
-    }
-    if (options.progress) options.progress(count);
+  std::unique_ptr<models::EvalNet> net;
+  try {
+    net = models::load_eval_net(plan.kind, weights::StateDict::open(*plan.file));
+  } catch (const Error& e) {
+    throw Error(e.exit(), fmt::format("{} ({}: {} weights expected)", e.what(), plan.option, models::eval_net_name(plan.kind)));
   }
-  for (std::size_t k = 0; k < plan.scores.size(); ++k) {
-    if (!wanted[k]) continue;
-    Raw raw{plan.scores[k], {}, {}, {}, plan.identification};
-    const at::Tensor r = metrics::feature_correlations(truth[k], recon[k]);
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < plan.scores.size(); ++k)
+    if (wanted[k]) names.push_back(plan.scores[k]);
+  const Network layers = [&](const at::Tensor& pictures) {
+    const auto all = (*net)(models::eval_net_input(plan.kind, pictures, options.antialias));
+    std::vector<at::Tensor> kept;
+    for (std::size_t k = 0; k < all.size(); ++k)
+      if (wanted[k]) kept.push_back(all[k]);
+    return kept;
+  };
+  auto truth = pairs.embed(true, names, layers, 2 * options.batch_size), recon = pairs.embed(false, names, layers, 2 * options.batch_size);
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    Raw raw{names[k], {}, {}, {}, plan.identification};
+    const at::Tensor seen = truth[k].rows();
+    const at::Tensor r = metrics::feature_correlations(seen, recon[k].features).index_select(1, recon[k].index());
     if (plan.identification) {
       raw.r = r;
     } else {
@@ -139,10 +169,9 @@ void add_features(const Pairs& pairs, const ScoreOptions& options, const NetPlan
       raw.per_image.assign(d.const_data_ptr<double>(), d.const_data_ptr<double>() + d.numel());
       raw.control = r;
     }
-    raw.diversity = metrics::mean_pairwise_correlation(recon[k]);
-    raw.truth_diversity = metrics::mean_pairwise_correlation(truth[k]);
-    if (options.truth_features && !known) options.truth_features->keep(plan.scores[k], pairs.ids(), truth[k]);
-    truth[k] = recon[k] = at::Tensor();
+    raw.diversity = metrics::mean_pairwise_correlation(recon[k].features, recon[k].counts());
+    raw.truth_diversity = metrics::mean_pairwise_correlation(seen);
+    truth[k] = recon[k] = Embedded();
     out.push_back(std::move(raw));
   }
 }
@@ -162,7 +191,7 @@ void keep_only(Joined& joined, const std::vector<std::string>& ids, const std::s
   joined = std::move(kept);
 }
 
-Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const ScoreOptions& options) {
+Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const std::vector<std::string>& ids, const ScoreOptions& options) {
   Score s;
   s.name = raw.name;
   s.higher_is_better = raw.higher;
@@ -198,8 +227,14 @@ Score summarise(const Raw& raw, const std::vector<std::int64_t>& chosen, const S
     }
   }
   if (!std::isnan(raw.diversity)) s.details["mean_pairwise_correlation"] = raw.diversity, s.details["mean_pairwise_correlation_truth"] = raw.truth_diversity;
-  const auto undefined = std::count_if(s.per_image.begin(), s.per_image.end(), [](double v) { return std::isnan(v); });
-  if (undefined && s.note.empty()) s.note = fmt::format("undefined for {} constant image{}, left out", undefined, undefined == 1 ? "" : "s");
+  std::vector<std::string> undefined;
+  for (std::size_t i = 0; i < s.per_image.size(); ++i)
+    if (std::isnan(s.per_image[i])) undefined.push_back(ids[chosen[i]]);
+  if (!undefined.empty() && s.note.empty()) {
+    const auto shown = undefined.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(10, undefined.size()));
+    s.note = fmt::format("undefined for {} constant image{}, left out: {}{}", undefined.size(), undefined.size() == 1 ? "" : "s", fmt::join(undefined.begin(), shown, ", "),
+                         undefined.size() > 10 ? ", ..." : "");
+  }
   metrics::BootstrapOptions how;
   how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
   const auto interval = metrics::bca_mean(s.per_image, how);
@@ -228,29 +263,6 @@ NetFiles NetFiles::in_folder(const std::string& folder) {
     take(out.swav, {"swav", "resnet50"});
   }
   return out;
-}
-
-void TruthFeatures::start(const std::string& truth, const std::vector<std::string>& ids) {
-  if (truth == set && std::all_of(ids.begin(), ids.end(), [&](const auto& id) { return row.contains(id); })) return;
-  set = truth, row.clear(), features.clear();
-  for (std::size_t i = 0; i < ids.size(); ++i) row.emplace(ids[i], static_cast<std::int64_t>(i));
-}
-
-void TruthFeatures::keep(const std::string& name, const std::vector<std::string>& ids, const at::Tensor& of_ids) {
-  if (ids.size() != row.size()) return;
-  for (std::size_t i = 0; i < ids.size(); ++i)
-    if (row.at(ids[i]) != static_cast<std::int64_t>(i)) return;
-  features[name] = of_ids;
-}
-
-at::Tensor TruthFeatures::find(const std::string& name, const std::vector<std::string>& ids) const {
-  const auto it = features.find(name);
-  if (it == features.end()) return {};
-  std::vector<std::int64_t> rows;
-  for (const auto& id : ids) rows.push_back(row.at(id));
-  bool whole = static_cast<std::int64_t>(rows.size()) == it->second.size(0);
-  for (std::size_t i = 0; i < rows.size() && whole; ++i) whole = rows[i] == static_cast<std::int64_t>(i);
-  return whole ? it->second : it->second.index_select(0, at::tensor(rows, at::kLong));
 }
 
 const std::vector<std::string>& image_score_names() {
@@ -282,6 +294,7 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
   };
   const Pairs pairs(recon, truth, low_level, joined, options);
   if (options.truth_features) options.truth_features->start(truth.path(), joined.ids);
+  if (options.recon_features && recon.pictures_of().empty()) options.recon_features->start(scored_set(recon, low_level), joined.ids);
   std::vector<Raw> raw;
   if (wants("pixcorr") || wants("ssim")) add_pixels(pairs, options, wants("pixcorr"), wants("ssim"), raw);
   const std::vector<NetPlan> plans{{EvalNetKind::alexnet, &options.nets.alexnet, {"alexnet2", "alexnet5"}, true, "--alexnet"},
@@ -302,27 +315,27 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
   }
   std::vector<std::int64_t> all(joined.ids.size());
   std::iota(all.begin(), all.end(), std::int64_t{0});
-  for (const auto& r : raw) out.scores.push_back(summarise(r, all, options));
+  for (const auto& r : raw) out.scores.push_back(summarise(r, all, joined.ids, options));
   for (const auto& [name, ids] : options.splits) {
     std::vector<std::int64_t> chosen;
     for (std::size_t i = 0; i < joined.ids.size(); ++i)
       if (std::find(ids.begin(), ids.end(), joined.ids[i]) != ids.end()) chosen.push_back(static_cast<std::int64_t>(i));
     if (chosen.empty()) throw data_error("split {}: none of its {} test ids is among the images scored", name, ids.size());
     out.notes.push_back(fmt::format("split {}: {} of its {} test ids scored", name, chosen.size(), ids.size()));
-    for (const auto& r : raw) out.splits[name].push_back(summarise(r, chosen, options));
+    for (const auto& r : raw) out.splits[name].push_back(summarise(r, chosen, joined.ids, options));
   }
   if (options.metrics.empty() || std::any_of(options.metrics.begin(), options.metrics.end(), [](const std::string& m) { return m.starts_with("brain_corr"); })) {
     BrainRun run;
     run.wants = wants, run.asked = options.metrics, run.splits = options.splits;
-    run.read = [&](std::int64_t first, std::int64_t count) { return pairs.recon(first, count); };
+    run.embed = [&](const Network& gnet) { return pairs.embed(false, {"gnet"}, gnet, 4)[0].rows(); };
     run.bootstrap.resamples = options.resamples, run.bootstrap.seed = options.seed, run.bootstrap.threads = options.threads;
     add_brain_scores(out, options.brain, run);
   }
   if (!options.scene_labels.empty()) {
     SceneOptions scene;
-    scene.wants = wants, scene.resamples = options.resamples, scene.batch_size = options.batch_size, scene.seed = options.seed, scene.threads = options.threads, scene.splits = options.splits;
-    scene.truth_features = options.truth_features;
-    add_scene_image_scores(out, [&](std::int64_t first, std::int64_t count, bool truth) { return pairs.read_as_stored(first, count, truth); }, SceneLabels::read(options.scene_labels), options.scorer, scene);
+    scene.wants = wants, scene.resamples = options.resamples, scene.seed = options.seed, scene.threads = options.threads, scene.splits = options.splits;
+    const auto embed = [&](bool seen, const Network& tower) { return pairs.embed(seen, {"tower"}, tower, options.batch_size, Pairs::Size::as_stored)[0].rows(); };
+    add_scene_image_scores(out, embed, SceneLabels::read(options.scene_labels), options.scorer, scene);
   }
   return out;
 }
@@ -330,6 +343,7 @@ Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet
 void add_baseline(Scores& scores, const std::string& name, const ImageSet& pictures, const ImageSet& truth, const ScoreOptions& options) {
   ScoreOptions how = options;
   how.only = scores.ids, how.shuffled = false, how.splits.clear();
+  if (pictures.pictures_of().empty()) how.recon_features = nullptr;  // those of the reconstructions stay
   auto got = score_images(pictures, truth, nullptr, how);
   scores.baselines[name] = std::move(got.scores);
 }

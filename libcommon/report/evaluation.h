@@ -10,8 +10,9 @@
 #include <ATen/core/Tensor.h>
 
 #include "report/brain_evaluation.h"
-#include "report/scores.h"
+#include "report/features.h"
 #include "report/image_set.h"
+#include "report/scores.h"
 
 namespace me2::report {
 
@@ -19,17 +20,6 @@ struct NetFiles {  // empty: not given
   std::string alexnet, inception, clip, effnet, swav;
   // Files in a folder, by the start of their name: alexnet*, inception*, clip* or ViT-L-14*, efficientnet*, swav* or resnet50*.
   static NetFiles in_folder(const std::string& folder);
-};
-
-// What networks say of true images, kept between calls of score_images and add_baseline so that each true image is embedded once. Holds the
-// images of one call (the largest a run needs); another set of images, or others of the same set, replaces them.
-struct TruthFeatures {
-  std::string set;                             // ImageSet::path of the truth
-  std::map<std::string, std::int64_t> row;     // of each image id
-  std::map<std::string, at::Tensor> features;  // f32 [images, F], by score name; "tower": of --scorer
-  void start(const std::string& truth, const std::vector<std::string>& ids);   // forgets what is of other images
-  void keep(const std::string& name, const std::vector<std::string>& ids, const at::Tensor& of_ids);  // of all images at once, or not at all
-  at::Tensor find(const std::string& name, const std::vector<std::string>& ids) const;  // rows of ids; undefined when not known
 };
 
 struct ScoreOptions {
@@ -45,14 +35,15 @@ struct ScoreOptions {
   std::map<std::string, std::vector<std::string>> splits;  // name -> test ids
   std::string scene_labels, scorer;  // stimulus store of rendered scenes; CLIP towers (report/scene_evaluation.h)
   BrainOptions brain;                // of brain_corr
-  std::shared_ptr<TruthFeatures> truth_features;           // null: not kept
+  std::shared_ptr<KeptFeatures> truth_features;            // null: not kept
+  std::shared_ptr<KeptFeatures> recon_features;            // of the reconstructions as scored, for other_pictures; null: not kept
   std::function<void(std::int64_t)> progress;              // images done, of all passes
 };
 
 // The names score takes: pixcorr ssim alexnet2 alexnet5 inception clip effnet swav brain_corr; and brain_corr_REGION.
 const std::vector<std::string>& image_score_names();
 
-// low_level may be null. Every image goes through each network once.
+// low_level may be null. Every picture goes through each network once, also where several rows show it.
 Scores score_images(const ImageSet& recon, const ImageSet& truth, const ImageSet* low_level, const ScoreOptions& options);
 
 // Scores `pictures` like reconstructions, of the images in scores.ids only, into scores.baselines[name]: never blended, without controls.

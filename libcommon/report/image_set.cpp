@@ -139,8 +139,9 @@ ImageSet ImageSet::open(const std::string& path, const std::string& array) {
   return set;
 }
 
-ImageSet ImageSet::made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read) {
+ImageSet ImageSet::made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read, std::vector<std::string> pictures, std::string of) {
   ImageSet set;
+  set.pictures_ = std::move(pictures), set.pictures_of_ = std::move(of);
   set.path_ = name, set.shape_ = shape, set.keys_ = keys, set.read_ = std::move(read);
   set.size_ = static_cast<std::int64_t>(keys.size());
   return set;

@@ -17,13 +17,18 @@ class ImageSet {
 
   // Pictures made by a function: rows -> float [n, 3, H, W] in [0, 1].
   using Read = std::function<at::Tensor(const std::vector<std::int64_t>&)>;
-  static ImageSet made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read);
+  // `pictures`: a name for what each row shows, where rows may show the same picture (empty: they do not); `of`: the set those names are
+  // ids of, where it is one whose features are kept (KeptFeatures::set).
+  static ImageSet made(const std::string& name, const std::string& shape, const std::vector<std::string>& keys, Read read, std::vector<std::string> pictures = {},
+                       std::string of = {});
 
   std::int64_t size() const { return size_; }
   const std::string& path() const { return path_; }
   // Names of the images: stimulus ids of a stage store, rows of a stimulus store, file stems of a folder; empty for bare tensors.
   const std::vector<std::string>& keys() const { return keys_; }
   const std::vector<std::string>& aliases() const { return aliases_; }  // a second name where there is one: `name`, the number in a stem
+  const std::vector<std::string>& pictures() const { return pictures_; }
+  const std::string& pictures_of() const { return pictures_of_; }
   std::string shape() const { return shape_; }                          // "512x512", for messages
   bool one_size() const { return one_size_; }                           // false: pictures of a folder, which may differ
   // Rows as float [n, 3, H, W] in [0, 1], as stored; rows of a folder must be of one size within a call.
@@ -31,10 +36,10 @@ class ImageSet {
   at::Tensor read(const std::vector<std::int64_t>& rows) const;
 
  private:
-  std::string path_, shape_;
+  std::string path_, shape_, pictures_of_;
   std::int64_t size_ = 0;
   bool one_size_ = true;
-  std::vector<std::string> keys_, aliases_;
+  std::vector<std::string> keys_, aliases_, pictures_;
   Read read_;
 };
 

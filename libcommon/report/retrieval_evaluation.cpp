@@ -121,6 +121,8 @@ Scores score_retrieval(const std::string& brain_path, const std::string& image_p
     most = std::max(most, brain_rows.back().size()), fewest = std::min(fewest, brain_rows.back().size());
   }
   const metrics::Rows gallery = averaged(images, image_rows, 1);
+  if (const auto ours = brain.read(0, 1).flatten(1).size(1), theirs = images.read(0, 1).flatten(1).size(1); ours != theirs)
+    throw data_error("{}: embeddings of {} values, {} in {}; brain and image embeddings of one model expected", brain.path, ours, theirs, images.path);
   metrics::BootstrapOptions how;
   how.resamples = options.resamples, how.seed = options.seed, how.threads = options.threads;
   const auto summarise = [&](const at::Tensor& s, bool image, const metrics::Direction& d, const std::string& suffix) {

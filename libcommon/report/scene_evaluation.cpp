@@ -12,7 +12,6 @@
 #include "metrics/bootstrap.h"
 #include "metrics/identification.h"
 #include "report/clip_towers.h"
-#include "report/evaluation.h"
 #include "scenes/scene.h"
 #include "store/zarr.h"
 
@@ -144,7 +143,7 @@ void add_scene_caption_scores(Scores& scores, const std::vector<std::string>& ca
   });
 }
 
-void add_scene_image_scores(Scores& scores, const ReadPairs& read, const SceneLabels& labels, const std::string& scorer, const SceneOptions& options) {
+void add_scene_image_scores(Scores& scores, const EmbedPictures& embed, const SceneLabels& labels, const std::string& scorer, const SceneOptions& options) {
   bool any = false;
   for (const auto& name : scene_image_score_names()) {
     if (!options.wants(name)) continue;
@@ -160,18 +159,9 @@ void add_scene_image_scores(Scores& scores, const ReadPairs& read, const SceneLa
       for (int b = 0; b < static_cast<int>(scenes::background_names().size()); ++b) kinds.push_back({c, o, b}), prompts.push_back(scenes::caption_of(kinds.back()));
   const at::Tensor texts = ClipText(scorer, "")(prompts);
   const ClipImages tower(scorer);
+  const Network net = [&](const at::Tensor& pictures) { return std::vector<at::Tensor>{tower(pictures)}; };
   const auto n = static_cast<std::int64_t>(scores.ids.size());
-  std::vector<at::Tensor> truth_parts, recon_parts;
-  at::Tensor truth = options.truth_features ? options.truth_features->find("tower", scores.ids) : at::Tensor();
-  const bool known = truth.defined();
-  for (std::int64_t i = 0; i < n; i += options.batch_size) {
-    const auto [seen, made] = read(i, std::min(options.batch_size, n - i), !known);
-    if (!known) truth_parts.push_back(tower(seen));
-    recon_parts.push_back(tower(made));
-  }
-  if (!known) truth = at::cat(truth_parts);
-  if (!known && options.truth_features) options.truth_features->keep("tower", scores.ids, truth);
-  const at::Tensor recon = at::cat(recon_parts);
+  const at::Tensor truth = embed(true, net), recon = embed(false, net);
   const auto seen = [&](const at::Tensor& x) {
     const at::Tensor best = at::matmul(x, texts.t()).argmax(1).contiguous();
     std::vector<scenes::Labels> out;

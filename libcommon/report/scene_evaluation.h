@@ -10,17 +10,14 @@
 #include <cstdint>
 #include <functional>
 #include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "report/image_set.h"
+#include "report/features.h"
 #include "report/scores.h"
 #include "scenes/labels.h"
 
 namespace me2::report {
-
-struct TruthFeatures;
 
 class SceneLabels {  // of a stimulus store, by stimulus id or name
  public:
@@ -38,20 +35,18 @@ const std::vector<std::string>& scene_image_score_names();
 
 struct SceneOptions {
   std::function<bool(const std::string&)> wants;
-  std::int64_t resamples = 10000, batch_size = 16;
+  std::int64_t resamples = 10000;
   std::uint64_t seed = 42;
   int threads = 1;
   std::map<std::string, std::vector<std::string>> splits;
-  std::shared_ptr<TruthFeatures> truth_features;  // of evaluation.h; null: not kept
 };
 
 // Adds the caption scores; `ids` are scores.ids, captions[i] the caption of ids[i].
 void add_scene_caption_scores(Scores& scores, const std::vector<std::string>& captions, const SceneLabels& labels, const SceneOptions& options);
 
-// Adds the image scores. `read(first, count, truth)`: pairs of truth (undefined unless asked for) and reconstruction, float [count, 3, H, W] each,
-// in the order of scores.ids.
-// `scorer` empty: they are listed as not run.
-using ReadPairs = std::function<std::pair<at::Tensor, at::Tensor>(std::int64_t first, std::int64_t count, bool truth)>;
-void add_scene_image_scores(Scores& scores, const ReadPairs& read, const SceneLabels& labels, const std::string& scorer, const SceneOptions& options);
+// Adds the image scores. `embed(truth, tower)`: what the tower says of the true images, or of the reconstructions, f32 [n, E] in the order of
+// scores.ids. `scorer` empty: they are listed as not run.
+using EmbedPictures = std::function<at::Tensor(bool truth, const Network& tower)>;
+void add_scene_image_scores(Scores& scores, const EmbedPictures& embed, const SceneLabels& labels, const std::string& scorer, const SceneOptions& options);
 
 }  // namespace me2::report

@@ -21,12 +21,12 @@ struct Range {
   double share(double v) const { return (v - low) / (high - low); }
 };
 
-constexpr double kLeft = 56, kTop = 30, kWidth = 420, kHeight = 260;
+constexpr double kLeft = 56, kTop = 30, kWidth = 400, kHeight = 260;  // narrow enough to be read on a telephone
 
 std::string open(const std::string& title, double width, double height) {
   return fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\" xmlns=\"http://www.w3.org/2000/svg\" font-family=\"sans-serif\" "
-                     "font-size=\"11\" fill=\"currentColor\">\n<text x=\"{:.0f}\" y=\"16\" font-size=\"13\" font-weight=\"bold\">{}</text>\n",
-                     width, height, escape(title), kLeft, escape(title));
+                     "font-size=\"12\" fill=\"currentColor\">\n<text x=\"{:.0f}\" y=\"16\" font-size=\"13\" font-weight=\"bold\">{}</text>\n",
+                     width, height, escape(title), 8., escape(title));
 }
 
 std::string frame(const Range& x, const Range& y, const std::string& x_label, const std::string& y_label, bool log_y) {
@@ -41,9 +41,11 @@ std::string frame(const Range& x, const Range& y, const std::string& x_label, co
   return out;
 }
 
+double height_with(std::size_t groups) { return kTop + kHeight + 44 + 17 * static_cast<double>(groups); }
+
 std::string legend(std::size_t row, const std::string& colour, const std::string& label) {
-  const double y = kTop + 10 + 16 * static_cast<double>(row);
-  return fmt::format("<circle cx=\"{:.0f}\" cy=\"{:.0f}\" r=\"4\" fill=\"{}\"/><text x=\"{:.0f}\" y=\"{:.0f}\">{}</text>\n", kLeft + kWidth + 14, y, escape(colour), kLeft + kWidth + 24, y + 4, escape(label));
+  const double y = kTop + kHeight + 46 + 17 * static_cast<double>(row);
+  return fmt::format("<circle cx=\"{:.0f}\" cy=\"{:.0f}\" r=\"4\" fill=\"{}\"/><text x=\"{:.0f}\" y=\"{:.0f}\">{}</text>\n", kLeft + 4, y, escape(colour), kLeft + 14, y + 4, escape(label));
 }
 
 }  // namespace
@@ -65,10 +67,10 @@ std::string escape(const std::string& text) {
 }
 
 std::string bar_chart(const std::string& title, const std::vector<Bar>& bars, double from, double to) {
-  constexpr double label = 150, width = 360, step = 22;
+  constexpr double label = 150, width = 270, step = 22;
   const double height = kTop + step * static_cast<double>(bars.size()) + 26;
   const auto x = [&](double v) { return label + width * std::clamp((v - from) / (to - from), 0., 1.); };
-  std::string out = open(title, label + width + 90, height);
+  std::string out = open(title, label + width + 50, height);
   for (std::size_t i = 0; i < bars.size(); ++i) {
     const auto& b = bars[i];
     const double y = kTop + step * static_cast<double>(i);
@@ -87,7 +89,7 @@ std::string scatter(const std::string& title, const std::string& x_label, const 
   for (const auto& g : groups)
     for (const auto& [px, py] : g.points) x.add(px), y.add(py);
   x.settle(), y.settle();
-  std::string out = open(title, kLeft + kWidth + 150, kTop + kHeight + 40);
+  std::string out = open(title, kLeft + kWidth + 20, height_with(groups.size()));
   if (axes) out += frame(x, y, x_label, y_label, false);
   for (std::size_t k = 0; k < groups.size(); ++k) {
     const auto& g = groups[k];
@@ -110,7 +112,7 @@ std::string line_chart(const std::string& title, const std::string& x_label, con
   for (const auto& line : lines)
     for (const auto& [px, py] : line.points) x.add(px), y.add(to_y(py));
   x.settle(), y.settle();
-  std::string out = open(title, kLeft + kWidth + 150, kTop + kHeight + 40) + frame(x, y, x_label, y_label, log_y);
+  std::string out = open(title, kLeft + kWidth + 20, height_with(lines.size())) + frame(x, y, x_label, y_label, log_y);
   for (std::size_t k = 0; k < lines.size(); ++k) {
     std::string points;
     for (const auto& [px, py] : lines[k].points)

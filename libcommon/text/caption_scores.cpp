@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
+#include <string_view>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "text/nltk_tokens.h"
@@ -32,22 +33,49 @@ FMeasure f_measure(double overlap, double reference, double hypothesis) {
   return out;
 }
 
-using Counts = std::map<std::string, int>;
-Counts ngrams(const Tokens& tokens, std::size_t n) {
-  Counts out;
-  for (std::size_t i = 0; i + n <= tokens.size(); ++i) {
-    std::string key = tokens[i];
-    for (std::size_t k = 1; k < n; ++k) key += ' ' + tokens[i + k];
-    ++out[key];
+// n-grams (n up to 4) of words that have been numbered from 1; 0 fills up the shorter ones.
+using Gram = std::array<std::uint32_t, 4>;
+
+struct GramHash {
+  std::size_t operator()(const Gram& g) const {
+    std::uint64_t h = (std::uint64_t{g[0]} << 32 | g[1]) * 0x9E3779B97F4A7C15ull;
+    h = (h ^ h >> 32 ^ (std::uint64_t{g[2]} << 32 | g[3])) * 0xD1B54A32D192ED03ull;
+    return h ^ h >> 29;
+  }
+};
+
+template <class Key>
+std::vector<std::uint32_t> numbered(std::unordered_map<Key, std::uint32_t>& numbers, const Tokens& tokens) {
+  std::vector<std::uint32_t> out;
+  for (const auto& token : tokens) out.push_back(numbers.try_emplace(Key(token), static_cast<std::uint32_t>(numbers.size()) + 1).first->second);
+  return out;
+}
+
+using Counted = std::vector<std::pair<Gram, int>>;  // sorted
+Counted count_grams(const std::vector<std::uint32_t>& words, std::size_t n) {
+  std::vector<Gram> all;
+  for (std::size_t i = 0; i + n <= words.size(); ++i) {
+    Gram g{};
+    std::copy_n(words.begin() + static_cast<std::ptrdiff_t>(i), n, g.begin());
+    all.push_back(g);
+  }
+  std::sort(all.begin(), all.end());
+  Counted out;
+  for (const auto& g : all) {
+    if (out.empty() || out.back().first != g) out.emplace_back(g, 0);
+    ++out.back().second;
   }
   return out;
 }
 
-double overlap(const Counts& a, const Counts& b) {
-  double sum = 0;
-  for (const auto& [key, count] : a)
-    if (const auto it = b.find(key); it != b.end()) sum += std::min(count, it->second);
-  return sum;
+// f(key, value in a, value in b) for the keys that two sorted lists have in common.
+template <class List>
+void in_common(const List& a, const List& b, auto&& f) {
+  for (auto x = a.begin(), y = b.begin(); x != a.end() && y != b.end();) {
+    if (x->first < y->first) ++x;
+    else if (y->first < x->first) ++y;
+    else f(x->first, x->second, y->second), ++x, ++y;
+  }
 }
 
 }  // namespace
@@ -64,16 +92,19 @@ std::vector<std::string> rouge_tokens(std::string_view utf8) {
   return out;
 }
 
-FMeasure rouge_n(const std::string& reference, const std::string& hypothesis, int n) {
-  const Tokens r = rouge_tokens(reference), h = rouge_tokens(hypothesis);
+FMeasure rouge_n(const Tokens& reference, const Tokens& hypothesis, int n) {
+  if (n < 1 || n > 4) throw data_error("ROUGE of 1 to 4 words expected, {} found", n);
+  std::unordered_map<std::string_view, std::uint32_t> numbers;
+  const auto counted = [&](const Tokens& t) { return count_grams(numbered(numbers, t), static_cast<std::size_t>(n)); };
   const auto grams = [n](const Tokens& t) { return std::max(0.0, static_cast<double>(t.size()) - n + 1); };
-  return f_measure(overlap(ngrams(r, n), ngrams(h, n)), grams(r), grams(h));
+  double overlap = 0;
+  in_common(counted(reference), counted(hypothesis), [&](const Gram&, int r, int h) { overlap += std::min(r, h); });
+  return f_measure(overlap, grams(reference), grams(hypothesis));
 }
 
-FMeasure rouge_l(const std::string& reference, const std::string& hypothesis) {
-  const Tokens r = rouge_tokens(reference), h = rouge_tokens(hypothesis);
-  if (r.empty() || h.empty()) return {};
-  return f_measure(static_cast<double>(longest_common_subsequence(r, h)), static_cast<double>(r.size()), static_cast<double>(h.size()));
+FMeasure rouge_l(const Tokens& reference, const Tokens& hypothesis) {
+  if (reference.empty() || hypothesis.empty()) return {};
+  return f_measure(static_cast<double>(longest_common_subsequence(reference, hypothesis)), static_cast<double>(reference.size()), static_cast<double>(hypothesis.size()));
 }
 
 double bootstrap_median(std::span<const double> values, std::span<const std::vector<std::int64_t>> draws) {
@@ -140,12 +171,23 @@ BleuCounts bleu_counts(std::span<const Tokens> references, const Tokens& hypothe
     if (nearest < 0 || gap < best || (gap == best && length < nearest)) nearest = length;
   }
   out.reference_length = std::max(0.0, nearest);
+  std::unordered_map<std::string_view, std::uint32_t> numbers;
+  const auto said = numbered(numbers, hypothesis);
+  std::vector<std::vector<std::uint32_t>> right;
+  for (const auto& r : references) right.push_back(numbered(numbers, r));
   for (std::size_t n = 1; n <= 4; ++n) {
     out.guess[n - 1] = std::max(0.0, out.length - static_cast<double>(n) + 1);
-    Counts most;
-    for (const auto& r : references)
-      for (const auto& [key, count] : ngrams(r, n)) most[key] = std::max(most[key], count);
-    out.match[n - 1] = overlap(ngrams(hypothesis, n), most);
+    const Counted mine = count_grams(said, n);
+    Counted most = mine;  // how often the reference that has it most often has it, and not more than the hypothesis
+    for (auto& [gram, count] : most) count = 0;
+    for (const auto& r : right) {
+      auto at = most.begin();
+      in_common(mine, count_grams(r, n), [&](const Gram& gram, int have, int reference) {
+        while (at->first != gram) ++at;
+        at->second = std::max(at->second, std::min(have, reference));
+      });
+    }
+    for (const auto& [gram, count] : most) out.match[n - 1] += count;
   }
   return out;
 }
@@ -162,52 +204,86 @@ std::array<double, 4> bleu(const BleuCounts& c) {
   return out;
 }
 
-struct Cider::Vector {
-  std::array<std::unordered_map<std::string, double>, 4> weight;
-  std::array<double, 4> norm{};
-  double length = 0;
+struct Cider::Memory {
+  using Weights = std::vector<std::pair<std::uint32_t, double>>;  // by number of the n-gram, sorted; counts until weighed
+  struct Vector {
+    std::array<Weights, 4> weight;
+    std::array<double, 4> norm{};
+    double length = 0;
+  };
+  std::unordered_map<std::string, std::uint32_t> words;
+  std::unordered_map<Gram, std::uint32_t, GramHash> grams;
+  std::vector<double> documents;             // images whose references have the n-gram
+  std::vector<std::vector<Vector>> references;
+  double log_images = 0;
+
+  void weigh(Vector& v) const {
+    for (int n = 0; n < 4; ++n) {
+      for (auto& [gram, weight] : v.weight[n]) {
+        if (n == 1) v.length += weight;  // Fidelity: the length is counted in bigrams
+        weight *= log_images - std::log(gram < documents.size() ? documents[gram] : 1.0);
+        v.norm[n] += weight * weight;
+      }
+      v.norm[n] = std::sqrt(v.norm[n]);
+    }
+  }
 };
 
-Cider::Cider(std::span<const std::vector<Tokens>> references) : log_images_(std::log(static_cast<double>(references.size()))) {
-  for (const auto& of_image : references) {
-    std::map<std::string, int> seen;
-    for (const auto& tokens : of_image)
-      for (std::size_t n = 1; n <= 4; ++n)
-        for (const auto& [key, count] : ngrams(tokens, n)) seen[key] = 1;
-    for (const auto& [key, one] : seen) documents_[key] += one;
-  }
-}
-
-Cider::Vector Cider::vectorise(const Tokens& tokens) const {
-  Vector v;
-  for (std::size_t n = 1; n <= 4; ++n) {
-    for (const auto& [key, count] : ngrams(tokens, n)) {
-      const auto it = documents_.find(key);
-      const double weight = count * (log_images_ - std::log(it == documents_.end() ? 1.0 : std::max(1.0, it->second)));
-      v.weight[n - 1][key] = weight;
-      v.norm[n - 1] += weight * weight;
-      if (n == 2) v.length += count;  // Fidelity: the length is counted in bigrams
+Cider::Cider(std::span<const std::vector<Tokens>> references) : memory_(std::make_unique<Memory>()) {
+  Memory& m = *memory_;
+  m.log_images = std::log(static_cast<double>(references.size()));
+  std::vector<std::size_t> last;  // image that had the n-gram last
+  for (std::size_t i = 0; i < references.size(); ++i) {
+    m.references.emplace_back();
+    for (const auto& tokens : references[i]) {
+      const auto words = numbered(m.words, tokens);
+      auto& v = m.references.back().emplace_back();
+      for (std::size_t n = 1; n <= 4; ++n) {
+        for (const auto& [gram, count] : count_grams(words, n)) {
+          const auto number = m.grams.try_emplace(gram, static_cast<std::uint32_t>(m.grams.size())).first->second;
+          if (number == last.size()) last.push_back(i), m.documents.push_back(1);
+          else if (last[number] != i) last[number] = i, ++m.documents[number];
+          v.weight[n - 1].emplace_back(number, count);
+        }
+        std::sort(v.weight[n - 1].begin(), v.weight[n - 1].end());
+      }
     }
-    v.norm[n - 1] = std::sqrt(v.norm[n - 1]);
   }
-  return v;
+  for (auto& of_image : m.references)
+    for (auto& v : of_image) m.weigh(v);
 }
+Cider::~Cider() = default;
 
-double Cider::score(std::span<const Tokens> references, const Tokens& hypothesis) const {
-  const Vector h = vectorise(hypothesis);
+double Cider::score(std::size_t image, const Tokens& hypothesis) const {
+  const Memory& m = *memory_;
+  Memory::Vector h;
+  std::vector<std::uint32_t> words;
+  auto unknown = static_cast<std::uint32_t>(m.words.size());  // words that no reference has still make n-grams, which count in the norm
+  std::unordered_map<std::string_view, std::uint32_t> others;
+  for (const auto& token : hypothesis) {
+    const auto it = m.words.find(token);
+    words.push_back(it != m.words.end() ? it->second : others.try_emplace(token, ++unknown).first->second);
+  }
+  for (std::size_t n = 1; n <= 4; ++n) {
+    auto number = static_cast<std::uint32_t>(m.grams.size());
+    for (const auto& [gram, count] : count_grams(words, n)) {
+      const auto it = m.grams.find(gram);
+      h.weight[n - 1].emplace_back(it != m.grams.end() ? it->second : number++, count);
+    }
+    std::sort(h.weight[n - 1].begin(), h.weight[n - 1].end());
+  }
+  m.weigh(h);
   double total = 0;
-  for (const auto& reference : references) {
-    const Vector r = vectorise(reference);
+  for (const auto& r : m.references.at(image)) {
     const double gap = h.length - r.length, penalty = std::exp(-gap * gap / (2 * 6.0 * 6.0));
     for (int n = 0; n < 4; ++n) {
       double dot = 0;
-      for (const auto& [key, weight] : h.weight[n])
-        if (const auto it = r.weight[n].find(key); it != r.weight[n].end()) dot += std::min(weight, it->second) * it->second;
+      in_common(h.weight[n], r.weight[n], [&](std::uint32_t, double mine, double right) { dot += std::min(mine, right) * right; });
       if (h.norm[n] != 0 && r.norm[n] != 0) dot /= h.norm[n] * r.norm[n];
       total += dot * penalty / 4;
     }
   }
-  return references.empty() ? 0 : total / static_cast<double>(references.size()) * 10;
+  return m.references[image].empty() ? 0 : total / static_cast<double>(m.references[image].size()) * 10;
 }
 
 }  // namespace me2::text

@@ -8,7 +8,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -31,7 +30,7 @@ class Meteor {
   double score(std::span<const std::string> references, const std::string& hypothesis) const;  // the best reference
 
  private:
-  struct Memory;  // stems and synonyms of the words met so far: captions share most of theirs. Thread-safe.
+  struct Memory;  // the words met so far with their stems and synonyms: captions share most of theirs. Thread-safe.
   const WordNet* wordnet_;
   std::unique_ptr<Memory> memory_;
 };
@@ -40,8 +39,9 @@ struct FMeasure {
   double precision = 0, recall = 0, f = 0;
 };
 std::vector<std::string> rouge_tokens(std::string_view text);  // lower case, runs of a-z and 0-9
-FMeasure rouge_n(const std::string& reference, const std::string& hypothesis, int n = 1);
-FMeasure rouge_l(const std::string& reference, const std::string& hypothesis);
+using Tokens = std::vector<std::string>;
+FMeasure rouge_n(const Tokens& reference, const Tokens& hypothesis, int n = 1);  // of rouge_tokens
+FMeasure rouge_l(const Tokens& reference, const Tokens& hypothesis);
 
 // The reference's headline ROUGE: the median of bootstrap means (rouge_score's BootstrapAggregator) for the draws given.
 double bootstrap_median(std::span<const double> values, std::span<const std::vector<std::int64_t>> draws);
@@ -49,7 +49,6 @@ double bootstrap_median(std::span<const double> values, std::span<const std::vec
 // Lower-case Penn Treebank words without punctuation, as the COCO caption evaluation sees them.
 // Fidelity: parentheses stay as -lrb- and -rrb-, because its list of punctuation has them in capitals.
 std::vector<std::string> coco_tokens(std::string_view text);
-using Tokens = std::vector<std::string>;
 
 double coco_rouge_l(std::span<const Tokens> references, const Tokens& hypothesis);  // best precision and recall, beta 1.2
 
@@ -64,14 +63,13 @@ std::array<double, 4> bleu(const BleuCounts& counts);  // BLEU-1..4
 // frequencies come from the references given.
 class Cider {
  public:
-  explicit Cider(std::span<const std::vector<Tokens>> references);
-  double score(std::span<const Tokens> references, const Tokens& hypothesis) const;
+  explicit Cider(std::span<const std::vector<Tokens>> references);  // of each image
+  ~Cider();
+  double score(std::size_t image, const Tokens& hypothesis) const;  // against the references of that image
 
  private:
-  struct Vector;
-  Vector vectorise(const Tokens& tokens) const;
-  std::unordered_map<std::string, double> documents_;
-  double log_images_;
+  struct Memory;
+  std::unique_ptr<Memory> memory_;
 };
 
 }  // namespace me2::text

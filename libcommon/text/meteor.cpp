@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <mutex>
-#include <set>
 #include <unordered_map>
 
 #include "text/caption_scores.h"
@@ -13,24 +13,18 @@ namespace me2::text {
 namespace {
 
 struct Token {
-  int at;
-  std::u32string word;
+  int at, word, stem;  // position, and the numbers of word and stem
 };
-
-std::vector<Token> tokens_of(const std::string& text) {
-  std::vector<Token> out;
-  for (const auto& word : word_tokens(text)) out.push_back({static_cast<int>(out.size()), lower(word)});
-  return out;
-}
+using Sentence = std::vector<Token>;
 
 // Last to first on both sides; what matches is taken out of both lists.
 template <class Match>
-std::vector<std::pair<int, int>> pair_up(std::vector<Token>& hypothesis, std::vector<Token>& reference, const Match& match) {
+std::vector<std::pair<int, int>> pair_up(Sentence& hypothesis, Sentence& reference, const Match& match) {
   std::vector<std::pair<int, int>> out;
-  for (std::size_t i = hypothesis.size(); i-- > 0;) {
-    const auto accepts = match(hypothesis[i].word);
+  for (std::size_t i = hypothesis.size(); i-- > 0 && !reference.empty();) {
+    const auto accepts = match(hypothesis[i]);
     for (std::size_t j = reference.size(); j-- > 0;)
-      if (accepts(reference[j].word)) {
+      if (accepts(reference[j])) {
         out.emplace_back(hypothesis[i].at, reference[j].at);
         hypothesis.erase(hypothesis.begin() + static_cast<std::ptrdiff_t>(i));
         reference.erase(reference.begin() + static_cast<std::ptrdiff_t>(j));
@@ -43,44 +37,64 @@ std::vector<std::pair<int, int>> pair_up(std::vector<Token>& hypothesis, std::ve
 }  // namespace
 
 struct Meteor::Memory {
+  struct Word {
+    std::u32string text;
+    int stem = -1;                // not looked up yet
+    bool known = false;           // synonyms are
+    std::vector<int> synonyms{};  // of a stem, itself included; sorted
+  };
   std::mutex mutex;
-  std::unordered_map<std::u32string, std::u32string> stems;
-  std::unordered_map<std::u32string, std::set<std::u32string>> synonyms;  // of a stem, itself included; entries stay where they are
+  std::unordered_map<std::u32string, int> numbers;
+  std::deque<Word> words;  // entries stay where they are
 
-  template <class Map, class Make>
-  const typename Map::mapped_type& get(Map& map, const std::u32string& key, const Make& make) {
-    {
-      const std::lock_guard lock(mutex);
-      if (const auto it = map.find(key); it != map.end()) return it->second;
-    }
-    auto value = make(key);
-    const std::lock_guard lock(mutex);
-    return map.emplace(key, std::move(value)).first->second;
+  int number(const std::u32string& text) {  // with the mutex held
+    const auto [it, fresh] = numbers.try_emplace(text, static_cast<int>(words.size()));
+    if (fresh) words.push_back({text});
+    return it->second;
   }
+
+  Sentence read(const std::string& text) {
+    std::vector<std::u32string> tokens = word_tokens(text);
+    for (auto& token : tokens) token = lower(token);
+    Sentence out;
+    const std::lock_guard lock(mutex);
+    for (const auto& token : tokens) {
+      const int word = number(token);
+      if (words[word].stem < 0) {
+        const int stem = number(porter_stem(token));
+        words[word].stem = stem;
+      }
+      out.push_back({static_cast<int>(out.size()), word, words[word].stem});
+    }
+    return out;
+  }
+
+  const std::vector<int>& synonyms(const WordNet& wordnet, int stem) {
+    const std::lock_guard lock(mutex);
+    if (!words[stem].known) {
+      std::vector<int> found{stem};
+      for (const auto& name : wordnet.single_word_synonyms(encode_utf8(words[stem].text))) found.push_back(number(decode_utf8(name)));
+      std::sort(found.begin(), found.end());
+      words[stem].synonyms = std::move(found), words[stem].known = true;
+    }
+    return words[stem].synonyms;
+  }
+
+  Detail compare(const WordNet& wordnet, Sentence reference, Sentence hypothesis);
 };
 
 Meteor::Meteor(const WordNet& wordnet) : wordnet_(&wordnet), memory_(std::make_unique<Memory>()) {}
 Meteor::~Meteor() = default;
 
-Meteor::Detail Meteor::compare(const std::string& reference_text, const std::string& hypothesis_text) const {
-  std::vector<Token> hypothesis = tokens_of(hypothesis_text), reference = tokens_of(reference_text);
+Meteor::Detail Meteor::Memory::compare(const WordNet& wordnet, Sentence reference, Sentence hypothesis) {
   const double hypothesis_length = static_cast<double>(hypothesis.size()), reference_length = static_cast<double>(reference.size());
   Detail d;
-  const auto equal = [](const std::u32string& a) { return [&a](const std::u32string& b) { return a == b; }; };
-  d.exact = pair_up(hypothesis, reference, equal);
-  for (auto* side : {&hypothesis, &reference})
-    for (auto& token : *side) token.word = memory_->get(memory_->stems, token.word, [](const std::u32string& word) { return porter_stem(word); });
-  d.stem = pair_up(hypothesis, reference, equal);
+  d.exact = pair_up(hypothesis, reference, [](const Token& a) { return [&a](const Token& b) { return a.word == b.word; }; });
+  d.stem = pair_up(hypothesis, reference, [](const Token& a) { return [&a](const Token& b) { return a.stem == b.stem; }; });
   // Fidelity: the synonym stage sees the stems, so many words are not found in WordNet, and names with capitals never match.
-  if (!reference.empty())
-    d.synonym = pair_up(hypothesis, reference, [&](const std::u32string& stem) {
-      const auto& set = memory_->get(memory_->synonyms, stem, [&](const std::u32string& word) {
-        std::set<std::u32string> out{word};
-        for (const auto& name : wordnet_->single_word_synonyms(encode_utf8(word))) out.insert(decode_utf8(name));
-        return out;
-      });
-      return [&set](const std::u32string& word) { return set.contains(word); };
-    });
+  d.synonym = pair_up(hypothesis, reference, [&](const Token& a) {
+    return [&set = synonyms(wordnet, a.stem)](const Token& b) { return std::binary_search(set.begin(), set.end(), b.stem); };
+  });
   auto all = d.exact;
   all.insert(all.end(), d.stem.begin(), d.stem.end());
   all.insert(all.end(), d.synonym.begin(), d.synonym.end());
@@ -96,9 +110,14 @@ Meteor::Detail Meteor::compare(const std::string& reference_text, const std::str
   return d;
 }
 
+Meteor::Detail Meteor::compare(const std::string& reference, const std::string& hypothesis) const {
+  return memory_->compare(*wordnet_, memory_->read(reference), memory_->read(hypothesis));
+}
+
 double Meteor::score(std::span<const std::string> references, const std::string& hypothesis) const {
+  const Sentence said = memory_->read(hypothesis);
   double best = 0;
-  for (const auto& reference : references) best = std::max(best, compare(reference, hypothesis).score);
+  for (const auto& reference : references) best = std::max(best, memory_->compare(*wordnet_, memory_->read(reference), said).score);
   return best;
 }
 

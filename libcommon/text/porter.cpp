@@ -49,7 +49,8 @@ bool ends_cvc(const Word& w) {
 
 Word cut(const Word& w, View suffix) { return w.substr(0, w.size() - suffix.size()); }
 
-Word apply(const Word& w, const std::vector<Rule>& rules) {  // the first rule whose suffix fits decides
+using Rules = std::vector<Rule>;
+Word apply(const Word& w, const Rules& rules) {  // the first rule whose suffix fits decides
   for (const auto& rule : rules) {
     if (!w.ends_with(rule.suffix)) continue;
     const Word stem = cut(w, rule.suffix);
@@ -60,7 +61,8 @@ Word apply(const Word& w, const std::vector<Rule>& rules) {  // the first rule w
 
 Word step1a(const Word& w) {
   if (w.ends_with(U"ies") && w.size() == 4) return cut(w, U"ies") + U"ie";
-  return apply(w, {{U"sses", U"ss", {}}, {U"ies", U"i", {}}, {U"ss", U"ss", {}}, {U"s", U"", {}}});
+  static const Rules rules{{U"sses", U"ss", {}}, {U"ies", U"i", {}}, {U"ss", U"ss", {}}, {U"s", U"", {}}};
+  return apply(w, rules);
 }
 
 Word step1b(const Word& w) {
@@ -78,30 +80,34 @@ Word step1b(const Word& w) {
 }
 
 Word step1c(const Word& w) {
-  return apply(w, {{U"y", U"i", [](const Word& s) { return s.size() > 1 && consonant(s, s.size() - 1); }}});
+  static const Rules rules{{U"y", U"i", [](const Word& s) { return s.size() > 1 && consonant(s, s.size() - 1); }}};
+  return apply(w, rules);
 }
 
 Word step2(const Word& w) {
   if (w.ends_with(U"alli") && positive(cut(w, U"alli"))) return step2(cut(w, U"alli") + U"al");
-  return apply(w, {{U"ational", U"ate", positive}, {U"tional", U"tion", positive}, {U"enci", U"ence", positive}, {U"anci", U"ance", positive},
-                   {U"izer", U"ize", positive}, {U"bli", U"ble", positive}, {U"alli", U"al", positive}, {U"entli", U"ent", positive},
-                   {U"eli", U"e", positive}, {U"ousli", U"ous", positive}, {U"ization", U"ize", positive}, {U"ation", U"ate", positive},
-                   {U"ator", U"ate", positive}, {U"alism", U"al", positive}, {U"iveness", U"ive", positive}, {U"fulness", U"ful", positive},
-                   {U"ousness", U"ous", positive}, {U"aliti", U"al", positive}, {U"iviti", U"ive", positive}, {U"biliti", U"ble", positive},
-                   {U"fulli", U"ful", positive}, {U"logi", U"log", [&w](const Word&) { return positive(w.substr(0, w.size() - 3)); }}});
+  static const Rules rules{{U"ational", U"ate", positive}, {U"tional", U"tion", positive}, {U"enci", U"ence", positive}, {U"anci", U"ance", positive},
+                           {U"izer", U"ize", positive}, {U"bli", U"ble", positive}, {U"alli", U"al", positive}, {U"entli", U"ent", positive},
+                           {U"eli", U"e", positive}, {U"ousli", U"ous", positive}, {U"ization", U"ize", positive}, {U"ation", U"ate", positive},
+                           {U"ator", U"ate", positive}, {U"alism", U"al", positive}, {U"iveness", U"ive", positive}, {U"fulness", U"ful", positive},
+                           {U"ousness", U"ous", positive}, {U"aliti", U"al", positive}, {U"iviti", U"ive", positive}, {U"biliti", U"ble", positive},
+                           {U"fulli", U"ful", positive}, {U"logi", U"log", [](const Word& stem) { return positive(stem + U'l'); }}};
+  return apply(w, rules);
 }
 
 Word step3(const Word& w) {
-  return apply(w, {{U"icate", U"ic", positive}, {U"ative", U"", positive}, {U"alize", U"al", positive}, {U"iciti", U"ic", positive},
-                   {U"ical", U"ic", positive}, {U"ful", U"", positive}, {U"ness", U"", positive}});
+  static const Rules rules{{U"icate", U"ic", positive}, {U"ative", U"", positive}, {U"alize", U"al", positive}, {U"iciti", U"ic", positive},
+                           {U"ical", U"ic", positive}, {U"ful", U"", positive}, {U"ness", U"", positive}};
+  return apply(w, rules);
 }
 
 Word step4(const Word& w) {
-  const Condition ion = [](const Word& s) { return measure(s) > 1 && (s.back() == U's' || s.back() == U't'); };
-  return apply(w, {{U"al", U"", above_one}, {U"ance", U"", above_one}, {U"ence", U"", above_one}, {U"er", U"", above_one}, {U"ic", U"", above_one},
-                   {U"able", U"", above_one}, {U"ible", U"", above_one}, {U"ant", U"", above_one}, {U"ement", U"", above_one},
-                   {U"ment", U"", above_one}, {U"ent", U"", above_one}, {U"ion", U"", ion}, {U"ou", U"", above_one}, {U"ism", U"", above_one},
-                   {U"ate", U"", above_one}, {U"iti", U"", above_one}, {U"ous", U"", above_one}, {U"ive", U"", above_one}, {U"ize", U"", above_one}});
+  static const Condition ion = [](const Word& s) { return measure(s) > 1 && (s.back() == U's' || s.back() == U't'); };
+  static const Rules rules{{U"al", U"", above_one}, {U"ance", U"", above_one}, {U"ence", U"", above_one}, {U"er", U"", above_one}, {U"ic", U"", above_one},
+                           {U"able", U"", above_one}, {U"ible", U"", above_one}, {U"ant", U"", above_one}, {U"ement", U"", above_one},
+                           {U"ment", U"", above_one}, {U"ent", U"", above_one}, {U"ion", U"", ion}, {U"ou", U"", above_one}, {U"ism", U"", above_one},
+                           {U"ate", U"", above_one}, {U"iti", U"", above_one}, {U"ous", U"", above_one}, {U"ive", U"", above_one}, {U"ize", U"", above_one}};
+  return apply(w, rules);
 }
 
 Word step5(Word w) {

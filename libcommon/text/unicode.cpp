@@ -75,7 +75,12 @@ std::string encode_utf8(std::u32string_view points) {
 std::u32string nfc(std::u32string_view points) { return normalize(points, form_c); }
 std::u32string nfd(std::u32string_view points) { return normalize(points, form_d); }
 std::u32string nfkc(std::u32string_view points) { return normalize(points, form_kc); }
-std::u32string lower(std::u32string_view points) { return from_icu(to_icu(points).toLower(icu::Locale::getRoot())); }
+std::u32string lower(std::u32string_view points) {
+  if (std::any_of(points.begin(), points.end(), [](char32_t c) { return c > 127; })) return from_icu(to_icu(points).toLower(icu::Locale::getRoot()));
+  std::u32string out(points);
+  for (char32_t& c : out) c += c >= U'A' && c <= U'Z' ? 32 : 0;
+  return out;
+}
 char32_t lower_one(char32_t c) { return static_cast<char32_t>(u_tolower(static_cast<UChar32>(c))); }
 char32_t upper_one(char32_t c) { return static_cast<char32_t>(u_toupper(static_cast<UChar32>(c))); }
 

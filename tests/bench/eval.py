@@ -1,5 +1,6 @@
-"""Evaluation against the Python it replaces, two threads each. Ours is the whole command, its BCa intervals included; the peer's time is from files to
-scores without imports (nets: with building the network and reading its weights). Peaks of resident memory are those of whole processes.
+"""Evaluation against the Python it replaces, two threads each, our BCa intervals included. Twice: whole processes; and without their start, which is
+the time of `me2-eval --version` (LibTorch is loaded) taken from ours, and for the peer the time from files to scores without imports (nets: with building
+the network and reading its weights; captions: with reading WordNet). Peaks of resident memory are those of whole processes.
 Needs: numpy, zarr, torch, torchvision, open_clip, safetensors, scikit-image, scipy, nltk, rouge_score, pycocoevalcap; a row whose peer is missing is passed over.
 
     tests/bench/eval.py BUILD/bench [--rows pixels,alexnet,inception,effnet,swav,clip,retrieval,captions,bca] [--folder KEPT] [--prepare]
@@ -264,24 +265,24 @@ def peer_bca(folder):
 
 # ---- measurement
 
-def measured(command):
-    """(seconds, peak MiB, stdout) of a process."""
-    with tempfile.TemporaryFile("w+") as out:
+def measured(command, fail=True):
+    """(seconds, peak MiB, stdout, last line of stderr if it failed) of a process."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
         start = time.perf_counter()
-        process = subprocess.Popen(command, stdout=out)
+        process = subprocess.Popen(command, stdout=out, stderr=None if fail else err)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        out.seek(0)
-        text = out.read()
-    if process.returncode:
+        out.seek(0), err.seek(0)
+        text, errors = out.read(), err.read().strip().split("\n")[-1]
+    if process.returncode and fail:
         sys.exit(process.returncode if process.returncode > 0 else 1)
-    return seconds, usage.ru_maxrss / 1024, text
+    return seconds, usage.ru_maxrss / 1024, text, errors if process.returncode else ""
 
 
 def ours(folder, row):
     if row == "bca":
-        _, peak, text = measured([os.path.join(args.bench, "eval_bench"), f"{folder}/scores.npy", "10000", "2"])
+        _, peak, text, _ = measured([os.path.join(args.bench, "eval_bench"), f"{folder}/scores.npy", "10000", "2"])
         lines = text.split("\n")
         return float(lines[0]), peak, {str(c): [float(v) for v in lines[c + 1].split()[1:]] for c in range(10)}
     command = [os.path.join(args.bench, "../bin/me2-eval"), "retrieval" if row == "retrieval" else "score", "--json", "--threads", "2"]
@@ -293,7 +294,7 @@ def ours(folder, row):
         command += [f"{folder}/brain{args.embeddings}.zarr", "--truth", f"{folder}/image{args.embeddings}.zarr"]
     else:
         command += ["--captions", f"{folder}/captions.json", "--references", f"{folder}/references.json", "--metrics", "meteor,rouge1,rouge_l,bleu,cider"]
-    seconds, peak, text = measured(command)
+    seconds, peak, text, _ = measured(command)
     return seconds, peak, {k: v["value"] for k, v in json.loads(text)["scores"].items()}
 
 
@@ -303,19 +304,21 @@ def compare(folder, row):
         return
     count = {"pixels": args.pairs, "retrieval": args.embeddings, "captions": 982, "bca": 1000}.get(row, args.net_pairs)
     seconds, peak, scores = ours(folder, row)
-    head = f"{row:<10} n {count:<5} me2 {seconds:8.2f} s {peak:6.0f} MiB"
+    start = 0 if row == "bca" else min(measured([os.path.join(args.bench, "../bin/me2-eval"), "--version"])[0] for _ in range(3))
+    head = f"{row:<10} n {count:<5} me2 {seconds:8.3f} s, start {start:.3f} {peak:6.0f} MiB"
     if args.peer == "no":
         print(head, flush=True)
         return
-    peer = subprocess.run([sys.executable, os.path.abspath(__file__), args.bench, "--folder", folder, "--peer", row, "--pairs", str(args.pairs), "--net-pairs", str(args.net_pairs),
-                           "--embeddings", str(args.embeddings)], capture_output=True, text=True)
-    if peer.returncode:
-        missing = peer.stderr.strip().split("\n")[-1]
-        print(f"{head}   peer passed over: {missing}", flush=True)
+    command = [sys.executable, os.path.abspath(__file__), args.bench, "--folder", folder, "--peer", row, "--pairs", str(args.pairs), "--net-pairs", str(args.net_pairs),
+               "--embeddings", str(args.embeddings)]
+    whole, _, text, errors = measured(command, fail=False)
+    if errors:
+        print(f"{head}   peer passed over: {errors}", flush=True)
         return
-    theirs, their_peak, values = json.loads(peer.stdout.strip().split("\n")[-1])
+    theirs, their_peak, values = json.loads(text.strip().split("\n")[-1])
     worst = max((float(np.max(np.abs(np.subtract(scores[k], v)))) for k, v in values.items() if k in scores), default=float("nan"))
-    print(f"{head}   Python {theirs:8.2f} s {their_peak:6.0f} MiB   {theirs / seconds:6.2f}x   scores differ by up to {worst:.1e}", flush=True)
+    ratios = f"{theirs / (seconds - start):6.2f}x" + ("" if row == "bca" else f" (whole {whole:.2f} s: {whole / seconds:.2f}x)")
+    print(f"{head}   Python {theirs:8.3f} s {their_peak:6.0f} MiB   {ratios}   scores differ by up to {worst:.1e}", flush=True)
 
 
 if args.peer in ROWS:

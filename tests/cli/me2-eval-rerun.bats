@@ -23,6 +23,16 @@ chain() {  # subject store -> latents -> brain embeddings -> retrieval scores
   assert_equal "$(ls -A "$TMPDIR")" ""
 }
 
+@test "rerun: a model that came with a release is read where it lies" {
+  me2-preprocess simulate scenes --scenes-only 4 --side 64 --quiet > /dev/null
+  me2-embed images -q scenes/stimuli.zarr tokens.zarr --model "$ROOT/pipelines/tiny/models/encoder"
+  run -0 --separate-stderr me2-eval rerun tokens.zarr
+  assert_regex "$output" 'as they lie, .*: .*/pipelines/tiny/models/encoder'
+  assert_regex "$output" 'stimuli.zarr/image +identical'
+  assert_regex "$output" 'tokens.zarr/clip_tokens +identical'
+  refute_output --partial "me2-embed encoder"
+}
+
 @test "rerun: a store is replayed from its own record, also after it was moved" {
   chain; mv latent.zarr elsewhere.zarr
   run -0 --separate-stderr me2-eval rerun elsewhere.zarr --json

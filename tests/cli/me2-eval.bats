@@ -55,10 +55,30 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
   [[ "$stderr" == *"2 images or more, 1 found"* ]]
 }
 
+@test "score: images that one side lacks are listed, and left out when asked" {
+  local set
+  for set in seen made; do
+    mkdir $set
+    python3 - $set <<'PY'
+import struct, sys, zlib
+chunk = lambda kind, body: struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+for i in (0, 1, 2, 3) if sys.argv[1] == 'seen' else (1, 2, 7):
+    rows = b''.join(b'\0' + bytes((i * 31 + r * 7 + c * 13) % 256 for c in range(24)) for r in range(8))
+    open('%s/image_%02d.png' % (sys.argv[1], i), 'wb').write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', 8, 8, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+PY
+  done
+  run -65 --separate-stderr me2-eval score made --truth seen --metrics ssim
+  assert_one_line_of_error
+  [[ "$stderr" == *"3 images are missing on one side: image_07 (not in seen), image_00 (not in made), image_03 (not in made)"* ]]
+  run -0 --separate-stderr me2-eval score made --truth seen --metrics ssim --allow-missing
+  assert_regex "$output" 'ssim +1.0000 .* 2 '
+  assert_output --partial "3 images missing on one side, left out: image_07 (not in seen)"
+}
+
 @test "score: a constant image is counted and left out of PixCorr" {
   npy a.npy 2 32 32; npy flat.npy 2 32 32 flat
   run -0 me2-eval score flat.npy --truth a.npy --metrics pixcorr
-  assert_output --partial "undefined for 2 constant images, left out"
+  assert_output --partial "undefined for 2 constant images, left out: 0, 1"
 }
 
 @test "score: pixels that are not finite name the set and the image" {
@@ -86,7 +106,7 @@ value() { sed -n "/\"$1\": {/,/}/s/.*\"$2\": \(.*\),/\1/p" | head -1; }  # from 
 @test "score: the wrong network's file is refused by the tensor it lacks" {
   npy a.npy 2 32 32
   run -65 --separate-stderr me2-eval score a.npy --truth a.npy --metrics inception --inception "$DATA/backbone"
-  [[ "$stderr" == *Conv2d_1a_3x3* ]]
+  [[ "$stderr" == *Conv2d_1a_3x3*"(--inception: Inception v3 weights expected)"* ]]
 }
 
 @test "score: per-image CSV and a scores file" {
@@ -286,6 +306,25 @@ PY
   [[ "$stderr" == *"no vocab.txt or tokenizer.json"* ]]
 }
 
+@test "score: Cap-Sim, from pictures to captions to their similarity" {
+  sentence_encoder encoder
+  local tiny=$ROOT/pipelines/tiny/models
+  for set in seen made; do  # as reconstructions: other scenes under the same ids
+    me2-preprocess simulate $set --scenes-only 4 --side 64 --seed $([ $set = seen ] && echo 1 || echo 2) --quiet > /dev/null
+    me2-embed images $set/stimuli.zarr $set-tokens.zarr --model $tiny/encoder -q
+    me2-caption generate $set-tokens.zarr $set-captions.zarr --model $tiny/git -q
+  done
+  run -0 --separate-stderr me2-eval score --captions seen-captions.zarr --references seen-captions.zarr --metrics cap_sim --sentence encoder
+  assert_regex "$output" 'cap_sim +1.0000'
+  run -0 --separate-stderr me2-eval score --captions made-captions.zarr --references seen-captions.zarr --metrics cap_sim,sentence --sentence encoder --out s.json
+  assert_regex "$output" 'cap_sim +0?\.[0-9]+'
+  assert_equal "$(value cap_sim value < s.json)" "$(value sentence value < s.json)"
+  me2-eval report page.html --scores s.json -q
+  run -0 grep -o 'Cap-Sim.*(people .666)' page.html
+  run -0 --separate-stderr me2-eval score --captions made-captions.zarr --references seen-captions.zarr  # not unless asked for
+  refute_output --partial cap_sim
+}
+
 @test "score: the published leaderboard from the published captions" {
   skip_without_shared real/brainhub_captions
   local dir=$SHARED/real/brainhub_captions/caption
@@ -302,6 +341,22 @@ PY
   run -0 me2-eval retrieval e.npy --truth e.npy
   assert_output --partial "5 images: 5-way instead of 300-way retrieval"
   assert_output --regexp "image_retrieval +1.0000"
+}
+
+@test "retrieval: one pair, other widths, and values that are not finite are named" {
+  npy one.npy 1 4 4; npy e.npy 5 4 4; npy wide.npy 5 4 5
+  run -65 --separate-stderr me2-eval retrieval one.npy --truth one.npy
+  [[ "$stderr" == *"2 images or more, 1 found"* ]]
+  run -65 --separate-stderr me2-eval retrieval wide.npy --truth e.npy
+  [[ "$stderr" == *"wide.npy: embeddings of 60 values, 48 in e.npy"* ]]
+  python3 - <<'PY'
+import struct
+head = b"{'descr': '<f4', 'fortran_order': False, 'shape': (5, 2), }"
+body = struct.pack('<10f', 1, 2, 3, 4, 5, 6, float('inf'), 8, 9, 10)
+open('inf.npy', 'wb').write(b'\x93NUMPY\x01\x00' + struct.pack('<H', 118) + head.ljust(117) + b'\n' + body)
+PY
+  run -65 --separate-stderr me2-eval retrieval inf.npy --truth inf.npy
+  [[ "$stderr" == *"inf.npy: row 3 holds values that are not finite"* ]]
 }
 
 @test "retrieval: shuffled, mean and nearest training predictions beside" {

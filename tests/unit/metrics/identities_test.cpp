@@ -59,6 +59,10 @@ TEST(Identification, SlicesOfFeaturesMakeNoDifference) {  // more features than 
 TEST(Identification, DiversityIsOneForCollapse) {
   EXPECT_NEAR(mean_pairwise_correlation(pattern(1, 50, 0).expand({4, 50})), 1, 1e-12);
   EXPECT_LT(std::abs(mean_pairwise_correlation(pattern(20, 500, 0))), 0.2);
+  const at::Tensor x = pattern(5, 5000, 0), r = feature_correlations(x, x);  // the mean of what is beside the diagonal
+  EXPECT_NEAR(mean_pairwise_correlation(x), ((r.sum() - r.diagonal().sum()) / 20).item<double>(), 1e-12);
+  const at::Tensor thrice = x.index_select(0, at::tensor({0, 1, 1, 1, 2, 3, 4}));
+  EXPECT_NEAR(mean_pairwise_correlation(x, at::tensor({1., 3., 1., 1., 1.}, at::kDouble)), mean_pairwise_correlation(thrice), 1e-12);
 }
 
 TEST(Retrieval, DirectionsAreNamedByQuery) {

@@ -57,7 +57,7 @@ TEST(BrainCorrelation, OfTheGoldenReadoutInThePublishedForm) {
   }
   BrainRun run;
   run.wants = [](const std::string& name) { return name == "brain_corr"; };
-  run.read = [&](std::int64_t first, std::int64_t count) { return images.narrow(0, first, count); };
+  run.embed = [&](const Network& net) { return net(images)[0]; };
   Scores scores;
   scores.ids = {"17", "4"};
   add_brain_scores(scores, {gnet, betas, "", 0}, run);

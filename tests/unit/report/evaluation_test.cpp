@@ -87,7 +87,7 @@ TEST(ScoreImages, TrueImagesAreEmbeddedOnceForAllBaselinesAndSubjects) {
   auto plain = score_images(recon.set("recon"), truth.set("truth"), nullptr, o);
   add_baseline(plain, "other", other.set("other"), truth.set("truth"), o);
   EXPECT_EQ(*truth.reads, 12);  // without a place to keep them
-  o.truth_features = std::make_shared<TruthFeatures>();
+  o.truth_features = std::make_shared<KeptFeatures>();
   *truth.reads = 0;
   auto kept = score_images(recon.set("recon"), truth.set("truth"), nullptr, o);
   add_baseline(kept, "other", other.set("other"), truth.set("truth"), o);
@@ -108,6 +108,55 @@ TEST(ScoreImages, TrueImagesAreEmbeddedOnceForAllBaselinesAndSubjects) {
   *truth.reads = 0;
   score_images(recon.set("recon"), truth.set("another"), nullptr, o);  // other pictures under the same names are not the same
   EXPECT_EQ(*truth.reads, 6);
+}
+
+TEST(ScoreImages, APictureThatSeveralRowsShowIsEmbeddedOnce) {
+  const test::TempDir dir;
+  const Counted truth{noise(6, 16, 0)}, recon{noise(6, 16, 1)}, low{noise(6, 16, 2)}, train{noise(2, 16, 3)};
+  auto o = quick({"alexnet2", "effnet", "alexnet5"});  // effnet: not given, and not run
+  o.nets.alexnet = small_alexnet(dir);
+  o.truth_features = std::make_shared<KeptFeatures>(), o.recon_features = std::make_shared<KeptFeatures>();
+  const auto made = recon.set("recon"), seen = truth.set("truth"), below = low.set("low");
+  auto scores = score_images(made, seen, &below, o);
+  EXPECT_EQ(*recon.reads, 6);
+  const Reconstructions scored{made, seen, &below, o.blend, o.antialias, scores.ids};
+
+  // The mean and the nearest pictures, as sets that say what their rows show, and the same pictures as sets that do not.
+  const auto mean = mean_picture(scored);
+  const std::vector<std::int64_t> nearest{1, 0, 1, 1, 0, 1};
+  auto same = std::make_shared<std::int64_t>(0);
+  const auto shown = [&](const std::string& name, const ImageSet& of, const std::vector<std::int64_t>& which, std::vector<std::string> pictures) {
+    return ImageSet::made(name, "16x16", scores.ids, [of, which, same](const std::vector<std::int64_t>& rows) {
+      std::vector<std::int64_t> at;
+      for (const auto row : rows) at.push_back(which[row]);
+      *same += static_cast<std::int64_t>(rows.size());
+      return of.read(at);
+    }, std::move(pictures));
+  };
+  *recon.reads = 0;
+  add_baseline(scores, "mean", shown("mean", mean, {0, 0, 0, 0, 0, 0}, mean.pictures()), seen, o);
+  EXPECT_EQ(*same, 1);
+  add_baseline(scores, "nearest", shown("nearest", train.set("train"), nearest, {"1", "0", "1", "1", "0", "1"}), seen, o);
+  EXPECT_EQ(*same, 3);
+  add_baseline(scores, "other", other_pictures(scored, 7), seen, o);
+  EXPECT_EQ(*recon.reads, 0);  // embedded as reconstructions already
+  EXPECT_EQ(*truth.reads, 6);
+  auto plain = scores;
+  auto alone = o;
+  alone.truth_features = alone.recon_features = nullptr;
+  add_baseline(plain, "mean", shown("mean", mean, {0, 0, 0, 0, 0, 0}, {}), seen, alone);
+  add_baseline(plain, "nearest", shown("nearest", train.set("train"), nearest, {}), seen, alone);
+  EXPECT_EQ(*same, 3 + 6 + 6);
+  add_baseline(plain, "other", other_pictures(scored, 7), seen, alone);
+  EXPECT_EQ(*recon.reads, 6);
+  for (const char* name : {"mean", "nearest", "other"}) {
+    ASSERT_EQ(scores.baselines[name].size(), 2);
+    for (std::size_t k = 0; k < 2; ++k) {
+      EXPECT_NEAR(scores.baselines[name][k].value, plain.baselines[name][k].value, 1e-12) << name;
+      EXPECT_NEAR(scores.baselines[name][k].details.at("mean_pairwise_correlation"), plain.baselines[name][k].details.at("mean_pairwise_correlation"), 1e-9) << name;
+    }
+  }
+  EXPECT_NEAR(scores.baselines["mean"][0].details.at("mean_pairwise_correlation"), 1, 1e-9);
 }
 
 TEST(ScoreImages, TheLowLevelImageIsAQuarterOfWhatIsScored) {  // constant images of .2 and .6, blended: .75 x .2 + .25 x .6 = .3; so with noise on top

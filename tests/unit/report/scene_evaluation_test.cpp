@@ -66,7 +66,7 @@ TEST(SceneImages, WithoutTowersEachScoreIsListedWithWhatItNeeds) {
   const test::TempDir dir;
   Scores scores;
   scores.ids = {"0"};
-  add_scene_image_scores(scores, [](std::int64_t, std::int64_t, bool) -> std::pair<at::Tensor, at::Tensor> { throw std::logic_error("not read"); },
+  add_scene_image_scores(scores, [](bool, const Network&) -> at::Tensor { throw std::logic_error("not embedded"); },
                          SceneLabels::read(labels(dir / "s.zarr", {0}, {0}, {0})), "", all_scores());
   ASSERT_EQ(scores.not_run.size(), scene_image_score_names().size());
   EXPECT_NE(scores.not_run[0].second.find("--scorer"), std::string::npos);
