@@ -28,7 +28,7 @@ chain() {  # subject store -> latents -> brain embeddings -> retrieval scores
   me2-embed images -q scenes/stimuli.zarr tokens.zarr --model "$ROOT/pipelines/tiny/models/encoder"
   run -0 --separate-stderr me2-eval rerun tokens.zarr
   assert_regex "$output" 'as they lie, .*: .*/pipelines/tiny/models/encoder'
-  assert_regex "$output" 'stimuli.zarr/image +identical'
+  assert_regex "$output" 'stimuli.zarr/image/c/0/0/0/0 +identical'
   assert_regex "$output" 'tokens.zarr/clip_tokens +identical'
   refute_output --partial "me2-embed encoder"
 }
