@@ -1,10 +1,13 @@
-// Retrieval examples and the map of brain and image embeddings.
+// Retrieval examples, the curve of ranks and the map of brain and image embeddings.
 #include <ATen/ATen.h>
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 
 #include "base/error.h"
+#include "metrics/identification.h"
+#include "metrics/retrieval.h"
 #include "metrics/umap.h"
 #include "report/build_report.h"
 #include "report/image_set.h"
@@ -42,7 +45,8 @@ void add_embeddings(ReportPage& page, const ReportInputs& in, const std::functio
   if (ids.size() < 8) return;
   const auto b = normalised(rows_of(brain, in.brain_array, brain_rows)), t = normalised(rows_of(targets, in.target_array, target_rows));
   if (b.size(1) != t.size(1)) throw data_error("{}: {} has {} numbers a sample, {} of {} has {}", in.brain, in.brain_array, b.size(1), in.target_array, in.targets, t.size(1));
-  const auto best = std::get<1>(b.matmul(t.t()).topk(5, 1)).contiguous();
+  const auto similarity = b.matmul(t.t());
+  const auto best = std::get<1>(similarity.topk(5, 1)).contiguous();
   for (std::int64_t q = 0; q < 4 && picture_of; ++q) {
     ReportRetrieval r;
     r.query_label = std::to_string(ids[static_cast<std::size_t>(q)]);
@@ -53,6 +57,17 @@ void add_embeddings(ReportPage& page, const ReportInputs& in, const std::functio
     }
     page.retrieval.push_back(std::move(r));
   }
+  const auto pool = static_cast<std::int64_t>(ids.size()), most = std::min<std::int64_t>(50, pool);
+  Line finds{"a brain embedding finds its image", "#c0842b", {}}, found{"an image finds its brain embedding", "#3d7ea6", {}}, chance{"chance", "#888888", {}};
+  for (auto* line : {&finds, &found}) {
+    const auto wins = metrics::retrieval_wins(similarity, line == &finds ? 1 : 0);
+    for (std::int64_t k = 1; k <= most; ++k) {
+      const auto hits = metrics::top_k(wins, k);
+      line->points.emplace_back(k, std::accumulate(hits.begin(), hits.end(), 0.0) / static_cast<double>(pool));
+    }
+  }
+  for (std::int64_t k = 1; k <= most; ++k) chance.points.emplace_back(k, static_cast<double>(k) / static_cast<double>(pool));
+  page.charts.push_back(line_chart(fmt::format("Share whose right one is among the best k of {}", pool), "k", "share", {finds, found, chance}));
   metrics::UmapOptions options;
   options.seed = in.seed;
   const auto map = metrics::umap(at::cat({t, b}), options);

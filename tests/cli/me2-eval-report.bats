@@ -14,6 +14,22 @@ setup() { load ../support/load; setup_case; }
   run -0 grep 'me2-eval score' page.html  # the command that gives the numbers again
 }
 
+@test "report: retrieval examples, the curve of ranks and the map, from embeddings" {
+  me2-preprocess simulate scenes --scenes-only 12 --side 64 --quiet > /dev/null
+  me2-embed images scenes/stimuli.zarr tokens.zarr --model "$ROOT/pipelines/tiny/models/encoder" --threads 1 -q
+  me2-eval score scenes/stimuli.zarr --truth scenes/stimuli.zarr --metrics pixcorr --resamples 100 --out scores.json --threads 1 --quiet > /dev/null
+  me2-eval report page.html --scores scores.json --truth scenes/stimuli.zarr --brain tokens.zarr --brain-array clip_tokens --targets tokens.zarr --threads 1 --quiet
+  run -0 grep -c 'class="right"' page.html  # four stimuli, each its own best
+  assert_output 4
+  run -0 grep -o 'Share whose right one is among the best k of 12</text>' page.html
+  # Embeddings that find themselves: both curves start at the top left corner of the frame, chance at its bottom.
+  run -0 grep -c '<polyline .*points="56.0,30.0 ' page.html
+  assert_output 2
+  run -0 grep -c '<polyline .*points="56.0,290.0 ' page.html
+  assert_output 1
+  run -0 grep -c 'UMAP of brain and image embeddings' page.html
+}
+
 @test "report: a scores file that is none is named" {
   echo '{"a": 1}' > no.json
   run -65 me2-eval report page.html --scores no.json --threads 1
