@@ -8,24 +8,29 @@
 #     bold=(FILE...) events=(FILE...)   one of each per run
 #     import=(OPTIONS...)   further options of me2-preprocess custom: mask, estimate, ...
 #     fit=(OPTIONS...)      further options of me2-align fit
+#     pretrained=MODEL      optional: a model of other people (of me2-embed train, or last.pth) on the same tokens. It is fine-tuned to this
+#                           person in each fold, and its prior makes the tokens, in place of the closed-form map;
+#     train=(OPTIONS...)    further options of me2-embed train;  prior=(OPTIONS...)  of me2-prior sample
 #     splits=(SPEC...)      test trials of each fold, as --split has them: run:1 run:2 ...
 #     ways=N chance=P       of the identification;  title=TEXT
 #     also() { ...; }       optional: prints NAME,HITS,OF lines of other decoders on the folds in $out, for the table
 # A second call makes what is missing. Ends with OUT/summary.md (identification over all folds with Wilson's 95 % interval) and
 # OUT/report.html (the last fold).
 set -euo pipefail
-[ $# = 1 ] || { sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 64; }
-side=64 captions='' also=''
+[ $# = 1 ] || { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 64; }
+side=64 captions='' also='' pretrained='' fit=() train=() prior=()
 # shellcheck source=/dev/null
 source "$1"
 for part in encoder unet vae git; do [ -e "$models/$part/model.safetensors" ] || { echo "new_subject: $models/$part is missing" >&2; exit 66; }; done
+[ -z "$pretrained" ] || [ -e "$pretrained" ] || { echo "new_subject: $pretrained is missing" >&2; exit 66; }
 mkdir -p "$out"
 step() { echo "new_subject: $1" >&2; }
 once() { local made=$1; shift; [ -e "$made" ] || "$@" -q; }
 
 step "stimuli and their image tokens"
 once "$out/stimuli.zarr" me2-preprocess stimuli "$images" "$out/stimuli.zarr" --size "$side" ${captions:+--captions "$captions"} > /dev/null
-once "$out/targets.zarr" me2-embed images "$out/stimuli.zarr" "$out/targets.zarr" --model "$models/encoder"
+once "$out/targets.zarr" me2-embed images "$out/stimuli.zarr" "$out/targets.zarr" --model "$models/encoder" ${pretrained:+--vae "$models/vae" --lowlevel-size "$side"}
+if [ -n "$pretrained" ]; then asks=brain array=clip how="me2-embed train --pretrained, me2-eval retrieval"; else asks=tokens array=clip_tokens how="me2-align fit --to tokens, me2-eval retrieval"; fi
 sources=()
 for i in "${!bold[@]}"; do sources+=(--bold "${bold[i]}" --events "${events[i]}"); done
 fold=0
@@ -35,11 +40,18 @@ for split in "${splits[@]}"; do
   step "fold $fold of ${#splits[@]}: $split held out"
   mkdir -p "$at"
   once "$at/subject.zarr" me2-preprocess custom "$at/subject.zarr" "${sources[@]}" --images "$images" --split "$split" "${import[@]}" > /dev/null
-  once "$at/ridge" me2-align fit "$at/subject.zarr" "$at/ridge" --to tokens --from-tokens "$out/targets.zarr" "${fit[@]}"
-  once "$at/tokens.zarr" me2-align apply "$at/subject.zarr" "$at/tokens.zarr" --model "$at/ridge" --split test
+  if [ -n "$pretrained" ]; then
+    once "$at/finetuned" me2-embed train "$out/targets.zarr" "$at/finetuned" --subjects "$at/subject.zarr" --pretrained "$pretrained" "${train[@]}" --resume
+    once "$at/latent.zarr" me2-align apply "$at/subject.zarr" "$at/latent.zarr" --model "$at/finetuned" --split test
+    once "$at/brain.zarr" me2-embed brain "$at/latent.zarr" "$at/brain.zarr" --model "$at/finetuned"
+    once "$at/tokens.zarr" me2-prior sample "$at/brain.zarr" "$at/tokens.zarr" --model "$at/finetuned" "${prior[@]}"
+  else
+    once "$at/ridge" me2-align fit "$at/subject.zarr" "$at/ridge" --to tokens --from-tokens "$out/targets.zarr" "${fit[@]}"
+    once "$at/tokens.zarr" me2-align apply "$at/subject.zarr" "$at/tokens.zarr" --model "$at/ridge" --split test
+  fi
   once "$at/recon.zarr" me2-decode unclip "$at/tokens.zarr" "$at/recon.zarr" --model "$models/unet" --vae "$models/vae"
   once "$at/captions.zarr" me2-caption generate "$at/tokens.zarr" "$at/captions.zarr" --model "$models/git"
-  once "$at/retrieval.json" me2-eval retrieval "$at/tokens.zarr" --truth "$out/targets.zarr" --brain-array clip_tokens --truth-array clip_tokens --allow-missing \
+  once "$at/retrieval.json" me2-eval retrieval "$at/$asks.zarr" --truth "$out/targets.zarr" --brain-array "$array" --truth-array clip_tokens --allow-missing \
     --ways "$ways" --draws 1 --out "$at/retrieval.json" --per-image "$at/hits.csv" > /dev/null
   once "$at/scores.json" me2-eval score "$at/recon.zarr" --truth "$out/stimuli.zarr" --metrics pixcorr,ssim --allow-missing --out "$at/scores.json" \
     --per-image "$at/images.csv" > /dev/null
@@ -58,13 +70,13 @@ accuracy=$(row x "$hits" "$of" | awk -F'|' '{ gsub(/^ | $/, "", $3); gsub(/^ | $
   echo "| $ways-way identification, ${#splits[@]} folds, $of test stimuli | accuracy | 95 % interval |"
   echo "|---|---|---|"
   echo "| chance | $chance | |"
-  row "me2-align fit --to tokens, me2-eval retrieval" "$hits" "$of"
+  row "$how" "$hits" "$of"
   if declare -F also > /dev/null; then also | while IFS=, read -r name k n; do row "$name" "$k" "$n"; done; fi
 } > "$out/summary.md"
 step "report of the last fold"
 me2-eval report "$out/report.html" --scores "$out/fold$fold/retrieval.json" --scores "$out/fold$fold/scores.json" --per-image "$out/fold$fold/images.csv" \
   --truth "$out/stimuli.zarr" --recon "$out/fold$fold/recon.zarr" --captions "$out/fold$fold/captions.zarr" ${captions:+--references "$out/stimuli.zarr"} \
-  --brain "$out/fold$fold/tokens.zarr" --brain-array clip_tokens --targets "$out/targets.zarr" --overwrite -q \
+  --brain "$out/fold$fold/$asks.zarr" --brain-array "$array" --targets "$out/targets.zarr" --overwrite -q \
   --title "$title Identification over all ${#splits[@]} folds: $accuracy, chance $chance."
 cat "$out/summary.md"
 echo "The report: $out/report.html" >&2

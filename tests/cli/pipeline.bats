@@ -150,3 +150,47 @@ print(dry_run('me2-bad verb', '$PWD'))"
 {}"
   assert_equal "$stderr" "no estimate of ['me2-bad', 'verb']: me2-bad: error: no such file"
 }
+
+@test "new_subject.sh: with a pretrained model each fold fine-tunes it, the pictures are its prior's, and a second call does nothing" {
+  made_demo
+  for array in betas stimulus; do me2-preprocess show demo/simulated/subj01.zarr --array $array --npy $array.npy -q > /dev/null; done
+  me2-preprocess show demo/simulated/stimuli.zarr --array image --npy image.npy -q > /dev/null
+  mkdir images
+  python3 - << 'P'
+import ast, struct, zlib
+def npy(path):
+    data = open(path, 'rb').read()
+    end = 10 + struct.unpack('<H', data[8:10])[0]
+    return ast.literal_eval(data[10:end].decode())['shape'], data[end:]
+chunk = lambda kind, body: struct.pack('>I', len(body)) + kind + body + struct.pack('>I', zlib.crc32(kind + body))
+(n, _, height, width), pixels = npy('image.npy')
+(trials,), ids = npy('stimulus.npy')
+ids = struct.unpack(f'<{trials}i', ids)
+for i in set(ids):
+    planes = [pixels[(3 * i + c) * height * width:(3 * i + c + 1) * height * width] for c in range(3)]
+    rows = b''.join(b'\0' + bytes(v for x in range(width) for v in (planes[0][y * width + x], planes[1][y * width + x], planes[2][y * width + x])) for y in range(height))
+    open(f'images/{i:04}.png', 'wb').write(b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b''))
+open('events.tsv', 'w').write('stim_file\n' + ''.join(f'{i:04}.png\n' for i in ids))
+P
+  cat > config << 'C'
+out=own models=tiny images=images side=64 bold=() events=() pretrained=demo/pretrained
+import=(--betas betas.npy --events events.tsv) train=(--epochs 1 --batch-size 12) prior=(--steps 2)
+splits=(share:0.1) ways=4 chance=0.25 title="One subject."
+C
+  run -0 "$ROOT/pipelines/new_subject.sh" config
+  assert_line --regexp '^\| me2-embed train --pretrained, me2-eval retrieval \| [01]\.[0-9]{3} \|'
+  assert [ -s own/report.html ]
+  assert [ ! -e own/fold1/ridge ]
+  assert_equal "$(jq -r '.me2.models[].path' own/fold1/finetuned/config.json)" demo/pretrained
+  assert_equal "$(jq .hidden_dim own/fold1/finetuned/config.json)" "$(jq .hidden_dim demo/pretrained/config.json)"
+  run -0 me2-preprocess show own/fold1/tokens.zarr
+  assert_output --partial '"tool":"me2-prior"'
+  made=$(find own -path '*/fold1/*' -type f -printf '%p %T@\n' | sort)
+  run -0 "$ROOT/pipelines/new_subject.sh" config
+  assert_equal "$(find own -path '*/fold1/*' -type f -printf '%p %T@\n' | sort)" "$made"
+
+  sed -i 's,pretrained=.*,pretrained=nowhere,; s/out=own/out=other/' config
+  run -66 "$ROOT/pipelines/new_subject.sh" config
+  assert_output "new_subject: nowhere is missing"
+  assert [ ! -e other ]
+}
