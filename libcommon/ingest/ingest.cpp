@@ -23,9 +23,10 @@ void refuse_overlap(const std::string& input, const std::string& output) {
     }
     return true;
   };
-  if (in == out) throw usage_error("{}: the output is the input", output);
-  if (fs::is_directory(in) && inside(out, in)) throw usage_error("{}: the output lies inside the input {}", output, input);
-  if (inside(in, out)) throw usage_error("{}: the input {} lies inside the output", output, input);
+  const auto refuse = [](const std::string& why) { return Error(Exit::cant_create, why); };
+  if (in == out) throw refuse(fmt::format("{}: the output is the input", output));
+  if (fs::is_directory(in) && inside(out, in)) throw refuse(fmt::format("{}: the output lies inside the input {}", output, input));
+  if (inside(in, out)) throw refuse(fmt::format("{}: the input {} lies inside the output", output, input));
 }
 
 std::string subject_id(int subject) {

@@ -23,7 +23,7 @@ struct Context {
 // error: NaN betas end the run. drop: voxels that are NaN in every trial go, then trials in which a NaN is left.
 enum class NanRule { error, drop };
 
-// Exit::usage when OUTPUT is INPUT, or lies inside it, or the other way round.
+// Exit::cant_create when OUTPUT is INPUT, or lies inside it, or the other way round.
 void refuse_overlap(const std::string& input, const std::string& output);
 
 std::string subject_id(int subject);  // 1 -> "subj01"

@@ -88,10 +88,10 @@ setup() { load ../support/load; setup_case; }
 
 @test "an output inside the input is refused" {
   cp -r "$(golden medarc_layout)" release; chmod -R u+w release
-  run -64 --separate-stderr me2-preprocess medarc release release/s.zarr --subject 1
+  run -73 --separate-stderr me2-preprocess medarc release release/s.zarr --subject 1
   assert_one_line_of_error
   cp -r "$(golden nsd_raw)" raw; chmod -R u+w raw
-  run -64 --separate-stderr me2-preprocess nsd raw raw/nsd/s.zarr --subject 1
+  run -73 --separate-stderr me2-preprocess nsd raw raw/nsd/s.zarr --subject 1
   assert_one_line_of_error
   cp -r "$DATA/images" images; chmod -R u+w images
   run -73 --separate-stderr me2-preprocess stimuli images images/s.zarr
