@@ -68,7 +68,7 @@ inline diffusion::PromptIds prompt_ids(const text::ClipBpe& bpe, const std::stri
 inline void refine(const RefineOptions& o, cli::Run& run) {
   const c10::InferenceMode inference;
   nn::set_threads(run.threads());
-  const at::Device device = nn::open_device(run.options().device);
+  const at::Device device = nn::open_device(run.options().device, run.dry_run());
   const auto dtype = nn::parse_dtype(run.dtype_name());
   const store::StageReader in(o.recon.path), captions(o.captions.path);
   const auto caption_row = diffusion::rows_by_stimulus(captions, in.stimulus());
@@ -93,7 +93,7 @@ inline void refine(const RefineOptions& o, cli::Run& run) {
   const diffusion::ImageStage stage{in.stimulus(), o.resize > 0 ? o.resize : height * f, o.resize > 0 ? o.resize : width * f, o.with_float, {}};
   if (run.dry_run()) {
     run.plan().array("image", "u1", {in.samples(), 3, stage.height, stage.width});
-    return;
+    return run.plan_work(refiner.work({channels, height, width}, {o.steps, o.timepoint, o.guidance, o.sampler}, o.vae_rows).times(static_cast<double>(in.samples())));
   }
   const auto negative = refiner.negative(prompt_ids(bpe, o.negative, refiner.context()));
   auto write_options = run.write_options();

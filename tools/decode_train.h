@@ -10,6 +10,7 @@
 #include "base/signals.h"
 #include "cli/tool.h"
 #include "diffusion/unclip.h"
+#include "nn/count_work.h"
 #include "nn/device.h"
 #include "store/gather.h"
 #include "store/stage.h"
@@ -100,6 +101,14 @@ inline train::Pictures pictures(const std::string& path, std::int64_t size) {
     out.div_(255);
     return size > 0 && (s[2] != size || s[3] != size) ? vision::resize(out, size, size, vision::Interp::bilinear, true) : out;
   };
+}
+
+// A step's pass with its graph, then that of all steps; `material` bytes lie in memory beside it.
+inline void plan_training(const DecodeTrainOptions& o, cli::Run& run, std::int64_t material, const std::function<at::Tensor()>& pass) {
+  at::Tensor kept;
+  Work work = nn::training_step(nn::count_work([&] { kept = pass(); }), o.loop.average > 0).times(static_cast<double>(o.loop.steps));
+  work.held += static_cast<std::uint64_t>(material);
+  run.plan_work(work);
 }
 
 inline Json config_of(const DecodeTrainOptions& o, const weights::StateDict& model) {

@@ -1,6 +1,7 @@
 // me2-decode train: the U-Net on image-embedding tokens, the autoencoder, and SDXL's text-conditioned U-Net.
 #pragma once
 #include <numeric>
+#include <set>
 
 #include "base/file.h"
 #include "decode_refine.h"
@@ -30,7 +31,13 @@ inline void vae(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
     options.features = train::tower_features(std::make_shared<models::OpenClipVision>(names, models::OpenClipVisionConfig::detect(names, tower.config())),
                                              !tower.config().is_object() || tower.config().value("clip_squeeze", true));
   }
-  if (run.dry_run()) return;
+  if (run.dry_run()) {
+    const auto shape = store::Group::open(o.stimuli.path).array("image").shape();
+    const auto side = [&](std::size_t axis) { return o.crop > 0 ? o.crop : o.size > 0 ? o.size : shape.at(axis); };
+    return plan_training(o, run, 0, [&] {
+      return net.decode(net.encode(nn::meta({options.batch, 3, side(2), side(3)})).mode());
+    });
+  }
   std::vector<nn::Named> trained;
   std::map<std::string, at::Tensor> tensors;
   for (const auto& named : from.made())
@@ -86,6 +93,16 @@ struct TokenRows {
     return out;
   }
 };
+// The autoencoder sees every picture once; then the steps, with the latents' moments in memory.
+inline void plan_unet(const DecodeTrainOptions& o, cli::Run& run, const models::UnclipUnet& net, const models::Vae& vae, std::int64_t pictures, std::int64_t tokens) {
+  const auto shape = store::Group::open(o.stimuli.path).array("image").shape();
+  const auto& config = net.config();
+  const std::int64_t batch = run.batch_size(8), f = vae.config().factor();
+  const auto height = (o.size > 0 ? o.size : shape.at(2)) / f, width = (o.size > 0 ? o.size : shape.at(3)) / f;
+  plan_training(o, run, 8 * pictures * config.in_channels * height * width, [&] {
+    return net(nn::meta({batch, config.in_channels, height, width}), nn::meta({batch}), nn::meta({batch, tokens, config.context_dim}), nn::meta({batch, config.adm_in_channels}));
+  });
+}
 
 inline void unet(const DecodeTrainOptions& o, cli::Run& run, at::Device device) {
   const TokenRows in(o);
@@ -111,7 +128,7 @@ inline void unet(const DecodeTrainOptions& o, cli::Run& run, at::Device device) 
   auto options = o.unet;
   options.batch = run.batch_size(8);
   options.seed = run.seed();
-  if (run.dry_run()) return;
+  if (run.dry_run()) return plan_unet(o, run, net, vae, static_cast<std::int64_t>(std::set(in.stimulus.begin(), in.stimulus.end()).size()), shape[1]);
   const auto settings = loop_settings(o, run);
   std::vector<std::int32_t> seen;  // each picture once, however many rows of tokens are of it
   std::map<std::int32_t, std::int64_t> place;
@@ -202,7 +219,7 @@ inline void refiner(const DecodeTrainOptions& o, cli::Run& run, at::Device devic
   auto options = o.unet;
   options.batch = run.batch_size(8);
   options.seed = run.seed();
-  if (run.dry_run()) return;
+  if (run.dry_run()) return plan_unet(o, run, net, vae, count, text.context());
   const auto bpe = text::ClipBpe::open(known.vocabulary);
   const auto captions = caption_ids(bpe, array.read_strings(), choices, text.context());
   const auto settings = loop_settings(o, run);
@@ -231,7 +248,7 @@ inline void refiner(const DecodeTrainOptions& o, cli::Run& run, at::Device devic
 
 inline void decode_train_verb(const DecodeTrainOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
-  const at::Device device = nn::open_device(run.options().device);
+  const at::Device device = nn::open_device(run.options().device, run.dry_run());
   switch (o.part) {
     case DecoderPart::unet: return decode_train::unet(o, run, device);
     case DecoderPart::vae: return decode_train::vae(o, run, device);

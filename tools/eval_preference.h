@@ -38,7 +38,7 @@ inline void preference(const PreferenceVerb& o, cli::Run& run) {
   if (o.against) how.against = o.against->path;
   if (how.trials < 0 || how.checks < 0 || how.pixels < 16) throw usage_error("--trials and --checks cannot be negative, --pixels not below 16");
   if (o.no_random && !o.against) throw usage_error("--no-random leaves nothing to ask without --against");
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(run.reading_work(20));
   write_file_atomic(o.out.path, report::preference_page(how));
 }
 
@@ -63,7 +63,7 @@ inline void preference_score(const PreferenceScoreVerb& o, cli::Run& run) {
   std::vector<std::string> files;
   for (const auto& file : o.answers) files.push_back(file.path);
   const auto scores = report::score_preference(files, o.least_checks, o.resamples, run.seed(), run.threads());
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(run.reading_work(20));
   const std::string json = report::scores_json(scores, run.provenance()).dump(1) + "\n";
   if (o.out) write_file_atomic(o.out->path, json);
   run.print(run.options().json ? json : o.csv ? report::scores_csv(scores) : report::scores_table(scores));

@@ -52,7 +52,7 @@ inline void report_page(const ReportVerb& o, cli::Run& run) {
   take(inputs.captions, o.captions), take(inputs.references, o.references), take(inputs.per_image, o.per_image);
   take(inputs.brain, o.brain), take(inputs.targets, o.targets);
   inputs.seed = run.seed();
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(run.reading_work(20));
   write_file_atomic(o.out.path, report::render_page(report::build_report(inputs)));
 }
 

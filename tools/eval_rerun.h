@@ -83,7 +83,12 @@ inline void rerun(const RerunVerb& o, cli::Run& run) {
     throw missing_error("{}: {} of what it was made from {} gone: {}", o.file.path, lost.size(), lost.size() == 1 ? "is" : "are", fmt::join(names, ", "));
   }
   if (run.dry_run()) {
-    for (std::size_t i = 0; i < steps.size(); ++i) run.plan().note(fmt::format("step {}", i + 1), steps[i].command());
+    double seconds = 0;
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      run.plan().note(fmt::format("step {}", i + 1), steps[i].command());
+      seconds += steps[i].record->value("seconds", 0.0);
+    }
+    run.plan().seconds(seconds, "what the steps took when they were recorded");
     return;
   }
   std::vector<eval_rerun::Row> rows;

@@ -5,6 +5,7 @@
 #include "eval_output.h"
 #include "nn/device.h"
 #include "report/retrieval_evaluation.h"
+#include "report/scoring_work.h"
 
 namespace me2 {
 
@@ -37,11 +38,15 @@ inline void retrieval(const RetrievalVerb& o, cli::Run& run) {
   if (o.ways < 2 || o.draws < 1) throw usage_error("--ways: 2 or more, --draws: 1 or more expected");
   how.ways = o.ways, how.draws = o.draws, how.seed = run.seed(), how.threads = run.threads();
   if (o.draws_file) how.draws_file = o.draws_file->path;
+  Work planned;
   emit_subjects(o.brain, o.subjects, how.resamples, o.output, run, [&](std::size_t i) {
     const auto truth = of_subject(o.truth, i, o.brain.size(), "--truth"), train = of_subject(o.train_tokens, i, o.brain.size(), "--train-tokens");
     how.train_tokens = train ? train->path : "";
-    return run.dry_run() ? report::Scores() : report::score_retrieval(o.brain[i].path, truth->path, how);
+    if (!run.dry_run()) return report::score_retrieval(o.brain[i].path, truth->path, how);
+    planned += report::retrieval_work(o.brain[i].path, truth->path, how);
+    return report::Scores();
   });
+  if (run.dry_run()) run.plan_work(planned);
 }
 
 }  // namespace me2

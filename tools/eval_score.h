@@ -11,6 +11,7 @@
 #include "report/caption_evaluation.h"
 #include "report/evaluation.h"
 #include "report/scene_evaluation.h"
+#include "report/scoring_work.h"
 
 namespace me2 {
 
@@ -106,15 +107,20 @@ inline void score_caption_files(const ScoreVerb& o, cli::Run& run) {
   if (o.scene_labels) how.scene_labels = o.scene_labels->path;
   how.allow_missing = o.allow_missing, how.resamples = o.resamples, how.seed = run.seed(), how.threads = run.threads();
   const auto subjects = o.captions.size();
+  Work planned;
   emit_subjects(o.captions, o.subjects, o.resamples, o.output, run, [&](std::size_t i) {
     const auto right = of_subject(o.references, i, subjects, "--references"), seen = of_subject(o.image_captions, i, subjects, "--image-captions");
     const auto captions = report::read_captions(o.captions[i].path), references = report::read_captions(right ? right->path : o.scene_labels->path);
     how.coco_rouge = o.style == CaptionStyle::coco;
     if (o.style == CaptionStyle::automatic)
       for (const auto& [id, texts] : references) how.coco_rouge = how.coco_rouge || texts.size() > 1;
-    if (run.dry_run()) return report::Scores();
+    if (run.dry_run()) {
+      planned += report::caption_work(captions, references, how).times(seen ? 2 : 1);
+      return report::Scores();
+    }
     return seen ? report::score_captions_three_ways(captions, report::read_captions(seen->path), references, how) : report::score_captions(captions, references, how);
   });
+  if (run.dry_run()) run.plan_work(planned);
 }
 
 inline report::ScoreOptions score_options(const ScoreVerb& o, const cli::Run& run) {
@@ -169,6 +175,7 @@ inline void score(const ScoreVerb& o, cli::Run& run) {
   check_names(named, known);
   const auto how = score_options(o, run);
   const auto subjects = o.recon.size();
+  Work planned;
   emit_subjects(o.recon, o.subjects, o.resamples, o.output, run, [&](std::size_t i) {
     const auto seen = of_subject(o.truth, i, subjects, "--truth"), blended = of_subject(o.lowlevel, i, subjects, "--blend");
     const auto betas = of_subject(o.betas, i, subjects, "--betas"), predicted = of_subject(o.predicted, i, subjects, "--predicted");
@@ -177,7 +184,10 @@ inline void score(const ScoreVerb& o, cli::Run& run) {
     if (blended) low = report::ImageSet::open(blended->path, o.array);
     std::vector<std::pair<std::string, std::optional<report::ImageSet>>> sets;  // all opened before any is scored
     for (const auto& b : baselines_of(o, i, subjects)) sets.emplace_back(b.name, b.path.empty() ? std::nullopt : std::optional(report::ImageSet::open(b.path, o.array)));
-    if (run.dry_run()) return report::Scores();
+    if (run.dry_run()) {
+      planned += report::score_work(recon, truth, 1 + static_cast<std::int64_t>(sets.size()), how);
+      return report::Scores();
+    }
     auto options = how;
     if (betas) options.brain.betas = betas->path;
     auto scores = report::score_images(recon, truth, low ? &*low : nullptr, options);
@@ -187,6 +197,7 @@ inline void score(const ScoreVerb& o, cli::Run& run) {
                            : report::nearest_pictures(scores.ids, predicted->path, o.train_tokens->path, o.train_images->path, o.array), truth, options);
     return scores;
   });
+  if (run.dry_run()) run.plan_work(planned);
 }
 
 }  // namespace me2

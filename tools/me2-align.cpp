@@ -51,15 +51,16 @@ struct ApplyOptions {
 
 void apply(const ApplyOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
-  nn::open_device(run.options().device);
-  const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
-  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path), {o.subject, o.ridge, o.split, o.average, dtype, o.brain});
+  const auto device = nn::open_device(run.options().device, run.dry_run());
+  const models::AlignStage stage(o.subject_store.path, weights::StateDict::open(o.model.path),
+                                 {o.subject, o.ridge, o.split, o.average, nn::parse_dtype(run.dtype_name()), o.brain, run.dry_run() ? device : c10::Device(c10::kCPU)});
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
   if (run.dry_run()) {
     store::Shape shape = spec.arrays[0].row_shape;
     shape.insert(shape.begin(), rows);
-    run.plan().array(spec.arrays[0].name, "f4", shape).memory("ridge", stage.weight_bytes());
+    run.plan().array(spec.arrays[0].name, "f4", shape);
+    run.plan_work(stage.work(run.batch_size(64)));
     return;
   }
   store::StageWriter out(o.output.path, spec, run.write_options());
@@ -70,7 +71,7 @@ void apply(const ApplyOptions& o, cli::Run& run) {
 
 void fit(const train::FitOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(train::fit_work(o));
   const std::string report = train::fit_subject(o, run.provenance().dump());
   if (run.options().json) run.print(report + "\n");
 }

@@ -12,6 +12,7 @@
 #include "base/signals.h"
 #include "cli/tool.h"
 #include "models/caption_model.h"
+#include "nn/count_work.h"
 #include "nn/device.h"
 #include "store/stage.h"
 #include "train/caption_fit.h"
@@ -31,7 +32,7 @@ namespace {
 
 at::Device start(const cli::Run& run) {
   nn::set_threads(run.threads());
-  return nn::open_device(run.options().device);
+  return nn::open_device(run.options().device, run.dry_run());
 }
 
 store::Array token_array(const store::StageReader& in, const std::string& name) {
@@ -89,10 +90,11 @@ void generate(const GenerateOptions& o, cli::Run& run) {
   if (run.dry_run()) {
     for (const auto& a : spec.arrays) run.plan().array(a.name, store::dtype_name(a.dtype), a.name == "ids" ? std::vector<std::int64_t>{in.samples(), o.max_length} : std::vector<std::int64_t>{in.samples()});
     run.plan().note("converter", model.converter ? paths.converter : "not needed").note("search", o.beam == 1 ? "greedy" : fmt::format("{} beams", o.beam));
-    return;
+    return run.plan_work(model.work(tokens.shape(), run.batch_size(16), o.beam, o.max_length).times(static_cast<double>(in.samples())));
   }
   store::WriteOptions write = run.write_options();
-  if (write.rows_per_unit == 0) write.rows_per_unit = 256;  // captions are small: a unit is what a stop may lose
+  // Captions are small, their making is not: a unit is what a stop may lose, and what --shard deals out.
+  if (write.rows_per_unit == 0) write.rows_per_unit = std::max<std::int64_t>(8, (in.samples() + 149) / 150);
   store::StageWriter out(o.out.path, spec, write);
   const auto pending = out.pending();
   std::int64_t total = 0;
@@ -187,6 +189,15 @@ void save_part(const nn::ParamSource& source, const std::string& path, Json conf
   weights::save_model_dir(path, config, weights::stored_as(tensors, stored));
 }
 
+std::vector<double> plan_epochs(const TrainOptions& o, cli::Run& run, const train::CaptionFitOptions& fit, std::size_t pairs, const store::Array& tokens, const std::function<at::Tensor()>& pass) {
+  at::Tensor kept;  // its graph
+  const auto steps = (static_cast<std::int64_t>(pairs) + fit.batch - 1) / fit.batch * o.epochs;
+  Work work = nn::training_step(nn::count_work([&] { kept = pass(); })).times(static_cast<double>(steps));
+  work.held += static_cast<std::uint64_t>(std::min(tokens.size() * 4, std::int64_t{2} << 30));  // tokens in memory
+  run.plan_work(work);
+  return {};
+}
+
 std::vector<double> train_converter(const TrainOptions& o, cli::Run& run, at::Device device, const store::StageReader& in,
                                     const train::CaptionFitOptions& fit) {
   const store::StageReader wanted(o.target.path);
@@ -194,7 +205,9 @@ std::vector<double> train_converter(const TrainOptions& o, cli::Run& run, at::De
   const auto pairs = pair_rows(in.stimulus(), wanted.stimulus());
   if (run.dry_run()) {
     run.plan().note("paired samples", std::to_string(pairs.size()));
-    return {};
+    nn::Initialiser sizes(run.seed(), device);
+    const models::ClipConverter net(nn::Scope(sizes), {source.tokens(), target.tokens(), source.width(), target.width()});
+    return plan_epochs(o, run, fit, pairs.size(), in.array(o.array), [&] { return net(nn::meta({fit.batch, source.tokens(), source.width()})); });
   }
   std::unique_ptr<nn::ParamSource> params;
   const auto net = build<models::ClipConverter>(params, path_of(o.model), run.seed(), device,
@@ -218,10 +231,7 @@ std::vector<double> train_git(const TrainOptions& o, cli::Run& run, at::Device d
   else for (std::int64_t i = 0; i < rows; ++i) stimulus[i] = static_cast<std::int32_t>(i);  // a stimulus store: the row is the stimulus
   auto pairs = pair_rows(in.stimulus(), stimulus);
   std::erase_if(pairs, [&](const auto& p) { return captions[p.target].empty(); });
-  if (run.dry_run()) {
-    run.plan().note("samples with captions", std::to_string(pairs.size()));
-    return {};
-  }
+  if (run.dry_run()) run.plan().note("samples with captions", std::to_string(pairs.size()));
   const auto vocabulary = o.vocab ? text::WordPiece::open(o.vocab->path) : text::WordPiece::of_words(all);
   const train::TokenRows source(token_array(in, o.array));
   std::optional<models::ClipConverter> converter;
@@ -242,6 +252,11 @@ std::vector<double> train_git(const TrainOptions& o, cli::Run& run, at::Device d
   const auto net = build<models::GitCaptioner>(params, path_of(o.model), run.seed(), device, config);
   if (net.config.vocab_size != vocabulary.size()) throw data_error("{}: {} word pieces, the vocabulary has {}", path_of(o.model), net.config.vocab_size, vocabulary.size());
   if (net.config.image_width != config.image_width) throw data_error("{}: reads tokens of width {}, these have {}", path_of(o.model), net.config.image_width, config.image_width);
+  if (run.dry_run())
+    return plan_epochs(o, run, fit, pairs.size(), in.array(o.array), [&] {
+      const at::Tensor seen = nn::meta({fit.batch, source.tokens(), source.width()});
+      return net.logits(converter ? (*converter)(seen) : seen, nn::meta({fit.batch, o.max_length - 1}, at::kLong));
+    });
   const auto curve = train::fit_git(params->made(), net, converter ? &*converter : nullptr, source, captions, vocabulary, pairs, o.max_length, fit);
   const auto& c = net.config;
   save_part(*params, o.out.path,

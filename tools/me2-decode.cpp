@@ -11,6 +11,7 @@
 #include "diffusion/select_draw.h"
 #include "diffusion/unclip.h"
 #include "diffusion/unclip_noise.h"
+#include "nn/count_work.h"
 #include "nn/device.h"
 #include "vision/resize.h"
 
@@ -19,7 +20,7 @@ namespace {
 
 at::Device start(const cli::Run& run) {
   nn::set_threads(run.threads());
-  return nn::open_device(run.options().device);
+  return nn::open_device(run.options().device, run.dry_run());
 }
 
 store::WriteOptions image_options(const cli::Run& run, std::int64_t rows) {
@@ -102,7 +103,8 @@ void unclip(const UnclipOptions& o, cli::Run& run) {
   }
   if (run.dry_run()) {
     run.plan().array("image", "u1", {rows, 3, stage.height, stage.width}).note("denoising", fmt::format("{} steps, guidance {}, {} draws of {} samples", steps, guidance, draws, in.samples()));
-    return;
+    const auto calls = static_cast<double>(diffusion::sampler_calls(o.sampler, steps));
+    return run.plan_work(decoder.work(shape[1], noise.sizes().latent, run.batch_size(4), calls, guidance != 1, o.vae_rows).times(static_cast<double>(noise.sizes().rows())));
   }
   std::optional<diffusion::DrawSelector> selector;
   if (o.select) selector.emplace(weights::StateDict::open(o.encoder->path), options.dtype, device);
@@ -181,7 +183,7 @@ void lowlevel(const LowlevelOptions& o, cli::Run& run) {
   const diffusion::ImageStage stage{in.stimulus(), o.resize > 0 ? o.resize : shape[2] * f, o.resize > 0 ? o.resize : shape[3] * f, o.with_float, {}};
   if (run.dry_run()) {
     run.plan().array("image", "u1", {in.samples(), 3, stage.height, stage.width});
-    return;
+    return run.plan_work(nn::count_work([&] { vae.decode(nn::meta({1, shape[1], shape[2], shape[3]}, nn::parse_dtype(run.dtype_name())), o.vae_rows); }).times(static_cast<double>(in.samples())));
   }
   store::StageWriter out(o.out.path, stage.spec(), image_options(run, in.samples()));
   auto progress = run.progress("pictures", in.samples());
@@ -222,7 +224,10 @@ void blend(const BlendOptions& o, cli::Run& run) {
   const diffusion::ImageStage stage{recon.stimulus(), o.resize > 0 ? o.resize : shape.at(2), o.resize > 0 ? o.resize : shape.at(3), o.with_float, {}};
   if (run.dry_run()) {
     run.plan().array("image", "u1", {recon.samples(), 3, stage.height, stage.width});
-    return;
+    Work work;  // each picture read, resized, mixed and written
+    work.held = static_cast<std::uint64_t>(40 * (shape.at(2) * shape.at(3) + 8 * stage.height * stage.width));
+    work.bytes = static_cast<double>(recon.samples()) * static_cast<double>(60 * (shape.at(2) * shape.at(3) + stage.height * stage.width));
+    return run.plan_work(work);
   }
   store::StageWriter out(o.out.path, stage.spec(), image_options(run, recon.samples()));
   for (const auto& unit : out.pending()) {

@@ -48,8 +48,8 @@ struct BrainCommand {
 void brain(const BrainCommand& o, cli::Run& run) {
   nn::set_threads(run.threads());
   nn::hold_freed_memory();
-  const auto device = nn::open_device(run.options().device);
-  const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
+  const auto device = nn::open_device(run.options().device, run.dry_run());
+  const auto dtype = nn::parse_dtype(run.dtype_name());
   const models::BrainStage stage(o.latents.path, weights::StateDict::open(o.model.path), {o.average, o.only, dtype, device});
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
@@ -59,7 +59,7 @@ void brain(const BrainCommand& o, cli::Run& run) {
       shape.insert(shape.begin(), rows);
       run.plan().array(array.name, "f4", shape);
     }
-    run.plan().memory("backbone", stage.weight_bytes());
+    run.plan_work(stage.work(run.batch_size(24)));
     return;
   }
   store::StageWriter out(o.output.path, spec, run.write_options());
@@ -90,7 +90,7 @@ struct ImagesCommand {
 void images(const ImagesCommand& o, cli::Run& run) {
   if (!o.model && !o.vae && !o.convnext) throw usage_error("at least one of --model, --vae and --convnext is needed");
   nn::set_threads(run.threads());
-  const auto device = nn::open_device(run.options().device);
+  const auto device = nn::open_device(run.options().device, run.dry_run());
   const store::Group stimuli = store::Group::open(o.stimuli.path);
   const auto image = stimuli.array("image");
   if (image.shape().size() != 4 || image.shape()[1] != 3) throw data_error("{}: images [sample, 3, H, W] expected", image.path());
@@ -119,6 +119,7 @@ void images(const ImagesCommand& o, cli::Run& run) {
       shape.insert(shape.begin(), rows);
       run.plan().array(array.name, store::dtype_name(array.dtype), shape);
     }
+    run.plan_work(models::target_work(networks, image.shape(), run.batch_size(16)).times(static_cast<double>(rows)));
     return;
   }
   store::StageWriter out(o.output.path, spec, run.write_options());
@@ -131,7 +132,7 @@ void encoder(const train::EncoderOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
   if (run.dry_run()) {
     run.plan().note("steps", std::to_string(o.steps));
-    return;
+    return run.plan_work(train::encoder_work(o, run.batch_size(64)));
   }
   auto progress = run.progress("steps", o.steps);
   const auto curve = train::train_encoder(o, run.batch_size(64), run.seed(), run.options().resume, run.provenance(), run.config_digest(),
@@ -156,14 +157,14 @@ void train_model(const train::TrainOptions& o, cli::Run& run) {
   }
   std::string device = run.options().device;
   if (device == "cuda" && world.size > 1) device = fmt::format("cuda:{}", world.local_rank);
-  auto context = train::make_context(device, run.dtype_name(), threads, run.seed(), run.batch_size(0));
+  auto context = train::make_context(device, run.dtype_name(), threads, run.seed(), run.batch_size(0), run.dry_run());
   context.resume = run.options().resume;
   context.overwrite = run.options().overwrite;
   if (run.dry_run()) {
     context.dry_run = true;
     const train::Trainer trainer(o, context);
     run.plan().note("training", trainer.plan());
-    return;
+    return run.plan_work(trainer.work());
   }
   const bool finished = train::finished_before(o.model.path, context);
   if (world.size == 1 && finished) return log_info("{} is complete", o.model.path);

@@ -23,7 +23,7 @@ struct RsaVerb {
 };
 
 void rsa(const RsaVerb& o, cli::Run& run) {
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(run.reading_work(20));
   emit(report::score_rsa(o.features.path, o.rdms.path), o.output, run);
 }
 

@@ -1,4 +1,5 @@
 // me2-preprocess: releases, raw data or your own scan -> subject and stimulus stores.
+#include <algorithm>
 #include <filesystem>
 
 #include "base/json.h"
@@ -47,6 +48,26 @@ bool goes_to_pipe(Options options) {
   return false;
 }
 
+// Importers stream: a block of rows, or a session, at a time. Numbers are decompressed, checked, scaled and compressed again.
+Work import_work(const Json& counts) {
+  Work work;
+  work.held = 64 << 20;
+  if (counts.contains("images")) {
+    const auto side = [&](const char* name) { return counts.contains(name) ? counts[name].get<double>() : 64; };
+    work.bytes = counts["images"].get<double>() * 3 * side("height") * side("width") * 40;
+    work.calls = counts["images"].get<double>() * 20;
+  }
+  const auto subject = [&](const Json& c) {
+    if (!c.is_object() || !c.contains("voxels") || !c.contains("trials") || !c["voxels"].is_number()) return;
+    const double numbers = c["trials"].get<double>() * c["voxels"].get<double>();
+    work.bytes += 60 * numbers;
+    work.held = std::max(work.held, static_cast<std::uint64_t>((64 << 20) + 16 * std::min(numbers, 750 * c["voxels"].get<double>())));  // a session
+  };
+  subject(counts);
+  for (const auto& [key, value] : counts.items()) subject(value);
+  return work;
+}
+
 // Runs an importer with what it needs from the run, and prints its counts.
 template <class Options>
 void import_with(const Options& options, cli::Run& run, Json (*import)(const Options&, const ingest::Context&)) {
@@ -64,7 +85,7 @@ void import_with(const Options& options, cli::Run& run, Json (*import)(const Opt
       if (!value.is_structured()) run.plan().note(key, value.is_string() ? value.template get<std::string>() : value.dump());
     if (counts.contains("voxels")) run.plan().array("betas", "f4", {counts["trials"], counts["voxels"]});
     if (counts.contains("images") && counts.contains("height")) run.plan().array("image", "u1", {counts["images"], 3, counts["height"], counts["width"]});
-    return;
+    return run.plan_work(import_work(counts));
   }
   if (counts.contains("constant_voxels") && counts["constant_voxels"] != 0)
     log_warning("{} voxels are constant: their betas are 0 after z-scoring", counts["constant_voxels"].get<std::int64_t>());

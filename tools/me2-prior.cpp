@@ -44,9 +44,9 @@ struct SampleOptions {
 void sample(const SampleOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
   nn::hold_freed_memory();
-  const auto device = nn::open_device(run.options().device);
-  const auto dtype = run.dry_run() ? c10::kFloat : nn::parse_dtype(run.dtype_name());
-  if (device.is_cpu() && dtype == c10::kHalf) throw usage_error("--dtype f16: on the CPU the prior runs in f32 or bf16");
+  const auto device = nn::open_device(run.options().device, run.dry_run());
+  const auto dtype = nn::parse_dtype(run.dtype_name());
+  if (run.options().device == "cpu" && dtype == c10::kHalf) throw usage_error("--dtype f16: on the CPU the prior runs in f32 or bf16");
   const auto write = run.write_options();
   if (o.save_noise && (write.resume || write.shard_count > 1)) throw usage_error("--save-noise: the whole store in one run; not with --resume or --shard");
   diffusion::PriorStage stage(o.tokens.path, weights::StateDict::open(o.model.path),
@@ -55,7 +55,8 @@ void sample(const SampleOptions& o, cli::Run& run) {
   const auto spec = stage.spec();
   const auto rows = static_cast<std::int64_t>(spec.stimulus.size());
   if (run.dry_run()) {
-    run.plan().array("clip_tokens", "f4", {rows, spec.arrays[0].row_shape[0], spec.arrays[0].row_shape[1]}).memory("prior", stage.weight_bytes());
+    run.plan().array("clip_tokens", "f4", {rows, spec.arrays[0].row_shape[0], spec.arrays[0].row_shape[1]});
+    run.plan_work(stage.work(run.batch_size(8)));
     run.plan().note("network calls", fmt::format("{} for each sample{}", stage.plan().steps.size(), o.guidance == 1 ? "" : ", and as many without condition"));
     return;
   }
@@ -66,11 +67,11 @@ void sample(const SampleOptions& o, cli::Run& run) {
 }
 
 void train_prior(const train::PriorTrainOptions& o, cli::Run& run) {
-  auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0));
+  auto context = train::make_context(run.options().device, run.dtype_name(), run.threads(), run.seed(), run.batch_size(0), run.dry_run());
   context.resume = run.options().resume;
   context.overwrite = run.options().overwrite;
   if (train::finished_before(o.model.path, context)) return log_info("{} is complete", o.model.path);
-  if (run.dry_run()) return;
+  if (run.dry_run()) return run.plan_work(train::prior_training_work(o, context));
   context.config_digest = run.config_digest();
   context.provenance = run.provenance().dump();
   const std::string last = train::train_prior(o, context);

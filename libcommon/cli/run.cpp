@@ -4,10 +4,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
+#include <filesystem>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/time.h"
+#include "cli/paths.h"
 #include "cli/stdout.h"
 
 namespace me2 {
@@ -82,6 +86,30 @@ Run::Run(std::string tool, std::string verb, CommonOptions options, const Descri
     : tool_(std::move(tool)), verb_(std::move(verb)), options_(std::move(options)), described_(described),
       started_(std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count()) {}
 Run::~Run() = default;
+
+void Run::plan_work(const Work& whole) {
+  const Work work = whole.times(1.0 / shard().count);
+  if (work.weights) plan_.memory("weights", work.weights);
+  plan_.memory("intermediate results", work.held);
+  plan_.memory("program and libraries", tool_ == "me2-preprocess" ? Work::kProgramBytes / 8 : Work::kProgramBytes);  // without LibTorch
+  if (options_.device == "cpu" && std::isfinite(work.flops))
+    plan_.seconds(work.seconds(threads()), fmt::format("{:.3g} GFLOP and {} through memory, {} thread{}", work.flops / 1e9, bytes_text(work.bytes), threads(), threads() == 1 ? "" : "s"));
+}
+
+Work Run::reading_work(double passes) const {
+  double bytes = 0;
+  std::error_code failed;
+  for (const auto& [option, path] : paths_->inputs()) {
+    if (!std::filesystem::is_directory(path, failed)) bytes += static_cast<double>(std::filesystem::file_size(path, failed));
+    else
+      for (const auto& entry : std::filesystem::recursive_directory_iterator(path, failed))
+        if (entry.is_regular_file(failed)) bytes += static_cast<double>(entry.file_size(failed));
+  }
+  Work work;
+  work.bytes = passes * bytes;
+  work.held = static_cast<std::uint64_t>(2 * bytes);
+  return work;
+}
 
 int Run::threads() const {
   if (options_.threads > 0) return options_.threads;

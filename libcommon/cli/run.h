@@ -12,6 +12,7 @@
 #include "base/json_fwd.h"
 #include "base/log.h"
 #include "base/progress.h"
+#include "base/work.h"
 #include "cli/plan.h"
 
 namespace me2::store {
@@ -68,6 +69,9 @@ class Run {
   // --dry-run: `if (run.dry_run()) { run.plan().array(...); return; }` after the inputs were opened and checked.
   bool dry_run() const { return options_.dry_run; }
   Plan& plan() { return plan_; }
+  // Adds to the plan what the work holds and, on the processor, how long it takes; for a GPU no rate was measured and no time is given.
+  void plan_work(const Work& work);
+  Work reading_work(double passes) const;  // of what holds its inputs twice and goes through them so often
 
   // A progress bar of `total` steps, as --progress and --log-format say; ends when the object does.
   Progress progress(const std::string& label, std::int64_t total) const { return Progress(label, total); }

@@ -11,6 +11,7 @@
 #include "base/random.h"
 #include "models/mindeye.h"
 #include "models/prior_inference.h"
+#include "nn/count_work.h"
 
 namespace me2::diffusion {
 namespace {
@@ -119,6 +120,15 @@ void PriorStage::keep_noise(std::int64_t first, std::int64_t count) const {
     store::Array array = *saved_noise_;
     array.write_bytes({{0, row, 0, 0}, {plan_.draws, 1, c.tokens, c.width}}, store::DType::f4, all.const_data_ptr());
   }
+}
+
+Work PriorStage::work(std::int64_t batch) const {
+  const auto& c = prior_->net.config;
+  const c10::InferenceMode guard;
+  const auto tokens = [&] { return nn::meta({batch, c.tokens, c.width}, options_.dtype); };
+  const auto rows = static_cast<double>(stimulus_.size()) * static_cast<double>(options_.draws);
+  return nn::count_work([&] { prior_->net.guided(tokens(), nn::meta({batch}, at::kLong), tokens(), options_.guidance); })
+      .times(static_cast<double>(plan_.steps.size()) * rows / static_cast<double>(batch));
 }
 
 void PriorStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/work.h"
 #include "diffusion/prior_sampler.h"
 #include "diffusion/token_memory.h"
 #include "store/columns.h"
@@ -34,6 +35,7 @@ class PriorStage {
   store::StageSpec spec() const;
   std::uint64_t weight_bytes() const { return weight_bytes_; }
   const PriorPlan& plan() const { return plan_; }
+  Work work(std::int64_t batch) const;  // of all rows; the device is meta
   void run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done);
 
  private:

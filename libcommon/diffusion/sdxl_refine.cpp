@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "models/vector_suffix.h"
+#include "nn/count_work.h"
 #include "weights/identify.h"
 
 namespace me2::diffusion {
@@ -52,6 +53,8 @@ TextCondition SdxlTextEncoders::operator()(const PromptIds& ids) const {
 SdxlRefiner SdxlRefiner::open(const weights::StateDict& model, const UnclipDecoder::Options& options, const weights::StateDict* text, const weights::StateDict* vae) {
   SdxlRefiner out;
   out.device_ = options.device;
+  out.dtype_ = options.dtype;
+  out.vae_dtype_ = options.vae_dtype;
   const Json& config = model.config();
   const std::string own = text_prefix(model);
   if (!model.has_prefix("model.diffusion_model."))
@@ -101,6 +104,18 @@ at::Tensor SdxlRefiner::latent(const at::Tensor& image, const TextCondition& pro
   const at::Tensor c = vector(prompt), u = vector(negative);
   if (s.guidance == 1) return sample(s.sampler, unguided(*denoiser_, {unet_->project(prompt.crossattn), c}), x, sigmas, hooks);
   return sample(s.sampler, guided(*denoiser_, guidance_condition(*unet_, negative.crossattn, prompt.crossattn, u, c), s.guidance), x, sigmas, hooks);
+}
+
+Work SdxlRefiner::work(const std::array<std::int64_t, 3>& latent, const Settings& s, std::int64_t vae_rows) const {
+  const auto f = vae_->config().factor();
+  const bool guided = s.guidance != 1;
+  const at::Tensor ids = nn::meta({1, context()}, at::kLong);
+  Work work = nn::count_work([&] { prompt({ids, ids}); });
+  if (negative_ != prompt_) work.weights += nn::count_work([&] { negative({ids, ids}); }).weights;  // once for all pictures
+  work += nn::count_work([&] { vae_->moments(nn::meta({1, 3, latent[1] * f, latent[2] * f}, vae_dtype_)); });
+  work += unet_work(*unet_, guided ? 2 : 1, latent, context(), dtype_).times(static_cast<double>(sampler_calls(s.sampler, s.timepoint - 1)));
+  work += nn::count_work([&] { vae_->decode(nn::meta({1, latent[0], latent[1], latent[2]}, vae_dtype_), vae_rows); });
+  return work;
 }
 
 at::Tensor SdxlRefiner::picture(const at::Tensor& latent, std::int64_t rows) const {

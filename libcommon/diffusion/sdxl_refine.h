@@ -71,6 +71,9 @@ class SdxlRefiner {
                     const at::Tensor& noise, const Settings& settings, const SamplerHooks& hooks = {}) const;
   at::Tensor picture(const at::Tensor& latent, std::int64_t rows = 0) const;  // -> [1, 3, H, W] in [0, 1]
 
+  // Of one picture; the device is meta.
+  Work work(const std::array<std::int64_t, 3>& latent, const Settings& settings, std::int64_t vae_rows) const;
+
   const models::Vae& vae() const { return *vae_; }
   const models::UnclipUnet& unet() const { return *unet_; }
   at::Device device() const { return device_; }
@@ -81,6 +84,7 @@ class SdxlRefiner {
   std::shared_ptr<SdxlTextEncoders> prompt_, negative_;
   std::shared_ptr<Denoiser> denoiser_;
   at::Device device_ = at::kCPU;
+  at::ScalarType dtype_ = at::kFloat, vae_dtype_ = at::kFloat;
   double size_condition_ = 768, target_ = 1024;
 };
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "models/vector_suffix.h"
+#include "nn/count_work.h"
 #include "weights/identify.h"
 
 namespace me2::diffusion {
@@ -52,6 +53,8 @@ UnclipDecoder UnclipDecoder::open(const weights::StateDict& model, const Options
     throw data_error("{}: no {}* tensors: the checkpoint lacks its autoencoder (give one with --vae)", model.path(), vae_prefix);
   UnclipDecoder out;
   out.device_ = options.device;
+  out.dtype_ = options.dtype;
+  out.vae_dtype_ = options.vae_dtype;
   out.config_ = UnclipConfig::parse(model.config());
   const Json& config = model.config();
   {
@@ -117,6 +120,21 @@ at::Tensor UnclipDecoder::latent(const at::Tensor& tokens, const UnclipDraws& dr
   if (guidance == 1) return sample(sampler, unguided(*denoiser_, {unet_->project(c), y}), x, sigmas, hooks);
   const at::Tensor uc = config_.zero_condition ? at::zeros_like(c) : draws.uc_crossattn;
   return sample(sampler, guided(*denoiser_, guidance_condition(*unet_, uc, c, y, y), guidance), x, sigmas, hooks);
+}
+
+std::int64_t sampler_calls(SamplerKind sampler, std::int64_t steps) { return sampler == SamplerKind::heun ? 2 * steps - 1 : steps; }
+
+Work unet_work(const models::UnclipUnet& unet, std::int64_t rows, const std::array<std::int64_t, 3>& latent, std::int64_t tokens, at::ScalarType dtype) {
+  const auto& c = unet.config();
+  return nn::count_work([&] {
+    unet(nn::meta({rows, latent[0], latent[1], latent[2]}, dtype), nn::meta({rows}), nn::meta({rows, tokens, c.context_dim}, dtype), nn::meta({rows, c.adm_in_channels}, dtype));
+  });
+}
+
+Work UnclipDecoder::work(std::int64_t tokens, const std::array<std::int64_t, 3>& latent, std::int64_t batch, double calls, bool guided, std::int64_t vae_rows) const {
+  Work work = unet_work(*unet_, guided ? 2 * batch : batch, latent, tokens, dtype_).times(calls / static_cast<double>(batch));
+  work += nn::count_work([&] { vae_->decode(nn::meta({1, latent[0], latent[1], latent[2]}, vae_dtype_), vae_rows); });
+  return work;
 }
 
 at::Tensor UnclipDecoder::picture(const at::Tensor& latent, std::int64_t rows) const {

@@ -8,6 +8,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "base/json_fwd.h"
+#include "base/work.h"
 #include "diffusion/denoiser.h"
 #include "diffusion/edm_samplers.h"
 #include "models/unclip_unet.h"
@@ -54,6 +55,9 @@ class UnclipDecoder {
   // not read. Exit::data says which model a file of another kind looks like. `vae`: a store of its own for the autoencoder.
   static UnclipDecoder open(const weights::StateDict& model, const Options& options, const weights::StateDict* vae = nullptr);
 
+  // Of one picture from `tokens` tokens, `batch` at a time; `calls` of the U-Net. The device is meta.
+  Work work(std::int64_t tokens, const std::array<std::int64_t, 3>& latent, std::int64_t batch, double calls, bool guided, std::int64_t vae_rows) const;
+
   const UnclipConfig& config() const { return config_; }
   const models::UnclipUnet& unet() const { return *unet_; }
   const models::Vae& vae() const { return *vae_; }
@@ -73,11 +77,17 @@ class UnclipDecoder {
  private:
   UnclipConfig config_;
   at::Device device_ = at::kCPU;
+  at::ScalarType dtype_ = at::kFloat, vae_dtype_ = at::kFloat;
   std::shared_ptr<models::UnclipUnet> unet_;
   std::shared_ptr<models::Vae> vae_;
   std::shared_ptr<Denoiser> denoiser_;
   at::Tensor token_mean_, token_sd_;
 };
+
+// Network calls of so many steps.
+std::int64_t sampler_calls(SamplerKind sampler, std::int64_t steps);
+// One call of the U-Net on the meta device for `rows` pictures of this latent shape, of a condition of `tokens` tokens.
+Work unet_work(const models::UnclipUnet& unet, std::int64_t rows, const std::array<std::int64_t, 3>& latent, std::int64_t tokens, at::ScalarType dtype);
 
 // Condition rows for guidance: unconditional first.
 Condition guidance_condition(const models::UnclipUnet& unet, const at::Tensor& uncond_tokens, const at::Tensor& cond_tokens,

@@ -1,6 +1,7 @@
 #include "models/align_stage.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include <ATen/ATen.h>
@@ -80,7 +81,7 @@ AlignStage::AlignStage(const std::string& path, const weights::StateDict& model,
   if (shape.size() != 2 || shape[1] != voxels)
     throw data_error("{}: {} voxels; {} of {} ({}) expects {}", betas_.path(), voxels, name, model.path(), subject.empty() ? "by --ridge" : subject,
                      shape.size() == 2 ? shape[1] : 0);
-  nn::Loader loader(model, options.dtype);
+  nn::Loader loader(model, options.dtype, options.device);
   if (mlp) mlp_.emplace(nn::Scope(loader).sub(name), shape[1], shape[0]);
   else ridge_.emplace(nn::Scope(loader).sub(name), shape[1], shape[0]);
   for (const auto& made : loader.made()) weight_bytes_ += made.tensor.nbytes();
@@ -109,6 +110,18 @@ store::StageSpec AlignStage::spec() const {
   else spec.arrays = {{"latent", row_shape_, store::DType::f4, {"hidden"}, "1", "shared-subject latent"}};
   spec.build = [columns = columns_](store::Group& group) { store::write_columns(group, columns); };
   return spec;
+}
+
+Work AlignStage::work(std::int64_t batch) const {
+  const auto voxels = betas_.shape()[1], outputs = row_shape_.size() == 2 ? row_shape_[0] * row_shape_[1] : row_shape_[0];
+  const auto trials = static_cast<double>(rows_.size()), weights = static_cast<double>(weight_bytes_);
+  Work work;
+  work.flops = trials * weights / 2;  // two for each weight of four bytes
+  work.bytes = trials * static_cast<double>(4 * (voxels + outputs)) + weights * std::ceil(trials / static_cast<double>(batch));
+  work.calls = 20 * trials;
+  work.held = static_cast<std::uint64_t>(8 * batch * (voxels + outputs));
+  work.weights = weight_bytes_;
+  return work;
 }
 
 void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "base/work.h"
 #include "models/average.h"
 #include "models/ridge.h"
 #include "store/columns.h"
@@ -25,6 +26,7 @@ struct AlignOptions {
   std::optional<Average> average;    // outputs of a stimulus's repeats; not given: averaged for clip_tokens, kept for latents
   at::ScalarType dtype = at::kFloat; // of the weights
   Brain brain = Brain::own;
+  at::Device device = at::kCPU;      // meta: for work() alone
 };
 
 class AlignStage {
@@ -33,6 +35,7 @@ class AlignStage {
   AlignStage(const std::string& subject_store, const weights::StateDict& model, const AlignOptions& options);
   store::StageSpec spec() const;
   std::uint64_t weight_bytes() const { return weight_bytes_; }
+  Work work(std::int64_t batch) const;  // of all rows
   void run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const;
 
  private:

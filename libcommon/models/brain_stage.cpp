@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "models/mindeye.h"
+#include "nn/count_work.h"
 #include "store/gather.h"
 
 namespace me2::models {
@@ -62,6 +63,14 @@ store::StageSpec BrainStage::spec() const {
                            "latent of the Stable Diffusion autoencoder, times 0.18215"});
   spec.build = [columns = columns_](store::Group& group) { store::write_columns(group, columns); };
   return spec;
+}
+
+Work BrainStage::work(std::int64_t batch) const {
+  double trials = 0;
+  for (const auto& row : rows_) trials += static_cast<double>(row.distinct);
+  const auto& c = net_->config;
+  const c10::InferenceMode guard;
+  return nn::count_work([&] { net_->infer(nn::meta({batch, c.seq_len, c.hidden}), options_.only == BrainHeads::clip); }).times(trials / static_cast<double>(batch));
 }
 
 void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const {

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "base/work.h"
 #include "models/average.h"
 #include "models/backbone.h"
 #include "store/columns.h"
@@ -27,6 +28,7 @@ class BrainStage {
   store::StageSpec spec() const;
   std::uint64_t weight_bytes() const { return weight_bytes_; }
   const Backbone& backbone() const { return *net_; }
+  Work work(std::int64_t batch) const;  // of all rows; the device is meta
   void run(store::StageWriter& out, std::int64_t batch, const std::function<void(std::int64_t)>& done) const;
 
  private:

@@ -1,13 +1,14 @@
 #include "models/caption_model.h"
 
 #include <ATen/ATen.h>
-
-#include <span>
+#include <c10/core/InferenceMode.h>
 
 #include <filesystem>
+#include <span>
 
 #include "base/error.h"
 #include "base/json.h"
+#include "nn/count_work.h"
 #include "weights/identify.h"
 #include "weights/state_dict.h"
 
@@ -88,6 +89,20 @@ CaptionModel CaptionModel::load(const CaptionPaths& paths, std::int64_t tokens, 
 at::Tensor CaptionModel::features(const at::Tensor& tokens) const {
   const at::Tensor x = tokens.to(git->word.weight.device(), git->word.weight.scalar_type());
   return converter ? (*converter)(x) : x;
+}
+
+Work CaptionModel::work(const store::Shape& tokens, std::int64_t batch, std::int64_t beams, std::int64_t max_length) const {
+  const c10::InferenceMode guard;
+  const auto steps = static_cast<double>(max_length - 1), rows = static_cast<double>(batch);
+  at::Tensor x;
+  Work work = nn::count_work([&] { x = features(nn::meta({batch, tokens.at(1), tokens.at(2)})); });
+  // Word after word costs what all words at once do, in more calls; the picture's tokens are seen once. Of beams each has its words.
+  Work words = nn::count_work([&] { git->logits(x, nn::meta({batch, max_length - 1}, at::kLong)); });
+  words.calls *= steps;
+  words.flops += steps * static_cast<double>(beams - 1) * rows * 2 * static_cast<double>(words.weights / 4);
+  words.held *= static_cast<std::uint64_t>(beams);
+  work += words;
+  return work.times(1 / rows);
 }
 
 at::Tensor CaptionModel::ids(const at::Tensor& tokens, std::int64_t beams, std::int64_t max_length) const {

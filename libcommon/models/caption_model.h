@@ -7,8 +7,10 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "base/work.h"
 #include "models/clip_converter.h"
 #include "models/git_captioner.h"
+#include "store/zarr.h"
 #include "text/wordpiece.h"
 
 namespace me2::models {
@@ -29,6 +31,8 @@ struct CaptionModel {
   // The converter is left out when the tokens have not its shape but the width that GIT reads. Exit::data when nothing fits.
   static CaptionModel load(const CaptionPaths& paths, std::int64_t tokens, std::int64_t width, at::ScalarType dtype, at::Device device);
 
+  // Of one row of [sample, T, D], `batch` at a time; the device is meta.
+  Work work(const store::Shape& tokens, std::int64_t batch, std::int64_t beams, std::int64_t max_length) const;
   at::Tensor features(const at::Tensor& tokens) const;  // [B, T, D] -> what GIT reads
   at::Tensor ids(const at::Tensor& tokens, std::int64_t beams, std::int64_t max_length) const;  // [B, L] int64 on the CPU
   // One text per row of ids; without a vocabulary the numbers of its word pieces, from after the start to before the end.

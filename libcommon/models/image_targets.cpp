@@ -13,6 +13,7 @@
 #include "models/convnext.h"
 #include "models/open_clip.h"
 #include "models/vae.h"
+#include "nn/count_work.h"
 #include "store/gather.h"
 #include "vision/colour.h"
 #include "vision/resize.h"
@@ -121,6 +122,19 @@ std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DTy
     arrays.push_back({"cnx_feature_aug", {side * side, width}, dtype, {"patch", "feature"}, "1", "ConvNeXt features of the augmented image"});
   }
   return arrays;
+}
+
+Work target_work(const TargetNetworks& n, const store::Shape& images, std::int64_t batch) {
+  const c10::InferenceMode guard;
+  const auto pixels = [&](std::int64_t size) { return nn::meta({batch, 3, size, size}, n.dtype); };
+  Work work;
+  if (n.open_clip) work += nn::count_work([&] { (*n.open_clip)(pixels(n.open_clip->config.image_size)); });
+  if (n.vae) work += nn::count_work([&] { n.vae->encode(pixels(n.lowlevel_size)); });
+  if (n.convnext) work += nn::count_work([&] { (*n.convnext)(pixels(n.lowlevel_size)), (*n.convnext)(pixels(n.lowlevel_size)); });
+  const auto seen = batch * 3 * (images.at(2) * images.at(3) + 2 * (n.open_clip ? n.open_clip->config.image_size * n.open_clip->config.image_size : n.lowlevel_size * n.lowlevel_size));
+  work.bytes += static_cast<double>(8 * seen);  // resized and normalised
+  work.held += static_cast<std::uint64_t>(8 * seen);
+  return work.times(1.0 / static_cast<double>(batch));
 }
 
 void write_image_targets(const store::Array& images, const std::vector<std::int64_t>& rows, const std::vector<std::int32_t>& stimulus, const TargetNetworks& networks,

@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "base/work.h"
 #include "store/stage.h"
 
 namespace me2::models {
@@ -35,6 +36,9 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
 
 // The arrays that `networks` give, for the writer and for --dry-run.
 std::vector<store::StageArray> target_arrays(const TargetNetworks& networks, store::DType dtype);
+
+// Of one picture [3, H, W], computed `batch` at a time by networks on the meta device.
+Work target_work(const TargetNetworks& networks, const store::Shape& images, std::int64_t batch);
 
 // Computes the samples whose pictures are `rows` of `images` (u1 [n, 3, H, W]) for the writer's units, `batch` at a time (batches never cross a unit, so shards
 // give the bytes of the whole). `advance(n)` is told of every n rows done.

@@ -111,8 +111,11 @@ PriorNetwork::PriorNetwork(const nn::Scope& s, const PriorNetworkConfig& c)
         return made;
       }()),
       norm(s.sub("causal_transformer.norm"), c.width), project_out(s.sub("causal_transformer.project_out"), c.width, c.width, false) {
-  if (learned_query.is_meta()) return;  // a listing of shapes
   const auto options = at::TensorOptions().dtype(at::kLong).device(learned_query.device());
+  if (learned_query.is_meta()) {  // shapes alone
+    bucket = at::empty({c.sequence(), c.sequence() + 1}, options);
+    return;
+  }
   const at::Tensor distance = at::arange(c.sequence(), options).unsqueeze(1) - at::arange(c.sequence() + 1, options).unsqueeze(0);
   bucket = distance_bucket(distance, c.buckets, c.max_distance);
 }

@@ -17,7 +17,11 @@ namespace {
 [[maybe_unused]] const bool registered = register_library("libtorch", TORCH_VERSION);  // for provenance
 }
 
-c10::Device open_device(const std::string& name) {
+c10::Device open_device(const std::string& name, bool plan) {
+  if (plan) {
+    open_device(name);
+    return c10::Device(c10::kMeta);
+  }
   if (name == "cpu") return c10::Device(c10::kCPU);
   int index = 0;
   if (name.starts_with("cuda:") && name.size() == 6 && name[5] >= '0' && name[5] <= '9') index = name[5] - '0';

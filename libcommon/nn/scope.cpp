@@ -84,6 +84,10 @@ void Loader::finish() const {
 Initialiser::Initialiser(std::uint64_t seed, at::Device device) : seed_(seed), device_(device) {}
 
 at::Tensor Initialiser::param(const std::string& name, const Shape& shape, const Init& init, bool buffer) {
+  if (device_.is_meta()) {
+    made_.push_back({name, at::empty(shape, at::TensorOptions().dtype(at::kFloat).device(device_)).set_requires_grad(!buffer), buffer});
+    return made_.back().tensor;
+  }
   at::Tensor tensor = at::empty(shape, at::kFloat);
   auto generator = at::detail::createCPUGenerator(seed_ ^ fnv1a(name));
   switch (init.kind) {

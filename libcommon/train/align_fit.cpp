@@ -109,6 +109,28 @@ void predict_missing(std::map<std::int32_t, at::Tensor>& latents, const std::vec
 
 }  // namespace
 
+Work fit_work(const FitOptions& options) {
+  const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false, false});
+  std::set<std::int32_t> images;
+  for (const auto row : subject.train()) images.insert(subject.stimulus()[static_cast<std::size_t>(row)]);
+  const auto rows = static_cast<double>(options.each_trial ? subject.train().size() : images.size()), voxels = static_cast<double>(subject.voxels());
+  double outputs = 0;
+  if (options.to == FitTo::tokens && options.from_tokens) {
+    const Targets targets(options.from_tokens->path, false, false, 0);
+    outputs = static_cast<double>(targets.tokens() * targets.width());
+  } else if (!options.targets.empty()) {
+    outputs = static_cast<double>(store::StageReader(options.targets.front().path).array("latent").shape().at(1));
+  }
+  const double side = std::min(rows, voxels);  // of the Gram matrix
+  Work work;
+  work.flops = 2 * rows * voxels * side + 10 * side * side * side + 4 * side * rows * outputs + 2 * side * voxels * outputs;
+  if (!options.single) work.flops *= 2;  // float64 goes at half the rate
+  work.bytes = 4 * (rows * voxels + rows * outputs + voxels * outputs);
+  const double slab = static_cast<double>(kSlab);
+  work.held = static_cast<std::uint64_t>(4 * 8 * side * side + std::min(slab, 4 * rows * voxels) + std::min(slab, 4 * rows * outputs) + 8.0 * std::min<double>(options.block, outputs) * (rows + voxels));
+  return work;
+}
+
 std::string fit_subject(const FitOptions& options, const std::string& provenance) {
   const c10::NoGradGuard no_grad;
   const bool tokens = options.to == FitTo::tokens;

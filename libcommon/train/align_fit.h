@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/describe.h"
+#include "base/work.h"
 #include "train/ridge_fit.h"
 #include "train/train_options.h"
 
@@ -39,6 +40,7 @@ struct FitOptions {
 // Neither the trials, nor the tokens, nor the weight are held whole: memory is the Gram matrix of the images (f64, four times over while its
 // eigenvectors are found) and slabs of 1 GiB.
 // Writes a model directory: the pretrained model with this ridge alone in place of its own. Returns what was chosen, as JSON text.
+Work fit_work(const FitOptions& options);  // of the ridge of the subject: the map from tokens to latents is not counted
 std::string fit_subject(const FitOptions& options, const std::string& provenance);
 
 }  // namespace me2::train

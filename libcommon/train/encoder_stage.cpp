@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "base/signals.h"
+#include "nn/count_work.h"
 #include "store/zarr.h"
 #include "text/bpe_learn.h"
 #include "text/clip_bpe.h"
@@ -100,6 +101,23 @@ EncoderBatch draw_batch(const Material& m, std::int64_t batch, std::uint64_t see
 }
 
 }  // namespace
+
+Work encoder_work(const EncoderOptions& o, std::int64_t batch) {
+  Json config = read_json_file(o.config.path);
+  const auto images = store::Group::open(o.stimuli.path).array("image");
+  config["open_clip"]["text_cfg"]["vocab_size"] = std::int64_t{49408};  // before the words are learned: the largest
+  nn::Initialiser source(0, at::kMeta);
+  const models::OpenClipVision vision(nn::Scope(source).sub("visual"), models::OpenClipVisionConfig::from_json(config));
+  const models::OpenClipText text(nn::Scope(source), models::OpenClipTextConfig::from_json(config));
+  const auto size = vision.config.image_size;
+  std::vector<at::Tensor> kept;
+  Work work = nn::training_step(nn::count_work([&] {
+    const auto seen = vision(nn::meta({batch, 3, size, size}));
+    kept = {seen.tokens, seen.pooled, text(nn::meta({batch, text.config.context_length}, at::kLong)).pooled};
+  })).times(static_cast<double>(o.steps));
+  work.held += static_cast<std::uint64_t>(2 * images.size());  // pictures as bytes, and what is small beside them
+  return work;
+}
 
 Json train_encoder(const EncoderOptions& o, std::int64_t batch, std::uint64_t seed, bool resume, const Json& provenance,
                    const std::string& config_digest, const std::function<void(std::int64_t, const EncoderLosses&)>& report) {

@@ -5,6 +5,7 @@
 
 #include "base/describe.h"
 #include "base/json_fwd.h"
+#include "base/work.h"
 #include "train/encoder_train.h"
 #include "weights/stored.h"
 
@@ -34,6 +35,8 @@ struct EncoderOptions {
     d.option("--checkpoint-steps", checkpoint_steps, "steps between resume points");
   }
 };
+
+Work encoder_work(const EncoderOptions& options, std::int64_t batch);  // of all steps
 
 // The same seed, store and options give the same bytes on one machine, interrupted and resumed or not. `report(step, losses)` is
 // called after every step. Returns the curve: one object every 50 steps. Exit::temp_fail after a signal, with a resume point saved.

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/signals.h"
+#include "nn/count_work.h"
 #include "store/gather.h"
 #include "store/stage.h"
 
@@ -39,24 +40,12 @@ void PriorTrainOptions::describe(Describe& d) {
   d.option("--checkpoint-interval", checkpoint_interval, "epochs between checkpoints");
 }
 
-std::string train_prior(const PriorTrainOptions& options, const TrainContext& context) {
-  const store::StageReader reader(options.tokens.path);
-  const auto conditions = reader.array("tokens");
-  const Targets targets(options.targets.path, false, false);
-  const auto& stimulus = reader.stimulus();
-  targets.require(stimulus, options.tokens.path);
-  const auto samples = reader.samples();
-  const auto& shape = conditions.shape();
-  if (samples < 1) throw data_error("{}: no sample to train on", options.tokens.path);
-  if (shape.size() != 3 || shape[1] != targets.tokens() || shape[2] != targets.width())
-    throw data_error("{}: array tokens has shape [{}], clip_tokens of {} are [{}, {}]", options.tokens.path, fmt::join(shape, ", "), options.targets.path,
-                     targets.tokens(), targets.width());
-  if (options.epochs < 1) throw usage_error("--epochs: at least 1 expected, {} given", options.epochs);
+namespace {
 
+models::MindEyeConfig prior_config(const PriorTrainOptions& options, const store::Shape& shape, weights::StateDict& dict) {
   models::MindEyeConfig config;
   config.backbone.tokens = shape[1];
   config.backbone.width = shape[2];
-  weights::StateDict dict;
   if (options.pretrained) {
     dict = weights::StateDict::open(options.pretrained->path);
     nn::Loader loader(dict);
@@ -72,6 +61,44 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
     config.match_prior(options.depth.value_or(6), options.heads.value_or(std::max<std::int64_t>(1, shape[2] / dim_head)), dim_head);
   }
   config.with_backbone = false;
+  return config;
+}
+
+}  // namespace
+
+Work prior_training_work(const PriorTrainOptions& options, const TrainContext& context) {
+  const store::StageReader reader(options.tokens.path);
+  const auto shape = reader.array("tokens").shape();
+  if (shape.size() != 3) throw data_error("{}: array tokens has shape [{}], [sample, T, D] expected", options.tokens.path, fmt::join(shape, ", "));
+  weights::StateDict dict;
+  const auto config = prior_config(options, shape, dict);
+  nn::Initialiser source(0, at::kMeta);
+  const models::MindEye model(source, config);
+  const std::int64_t batch = std::min(reader.samples(), context.batch_size > 0 ? context.batch_size : 24);
+  at::Tensor kept;
+  Work work = nn::training_step(nn::count_work([&] {
+    kept = model.diffusion_prior->net(nn::meta({batch, shape[1], shape[2]}), nn::meta({batch}, at::kLong), nn::meta({batch, shape[1], shape[2]}));
+  }), options.ema > 0).times(static_cast<double>(std::max<std::int64_t>(1, reader.samples() / std::max<std::int64_t>(1, batch)) * options.epochs));
+  work.held += static_cast<std::uint64_t>(std::min(reader.samples() * shape[1] * shape[2] * 4, std::int64_t{4} << 30));
+  return work;
+}
+
+std::string train_prior(const PriorTrainOptions& options, const TrainContext& context) {
+  const store::StageReader reader(options.tokens.path);
+  const auto conditions = reader.array("tokens");
+  const Targets targets(options.targets.path, false, false);
+  const auto& stimulus = reader.stimulus();
+  targets.require(stimulus, options.tokens.path);
+  const auto samples = reader.samples();
+  const auto& shape = conditions.shape();
+  if (samples < 1) throw data_error("{}: no sample to train on", options.tokens.path);
+  if (shape.size() != 3 || shape[1] != targets.tokens() || shape[2] != targets.width())
+    throw data_error("{}: array tokens has shape [{}], clip_tokens of {} are [{}, {}]", options.tokens.path, fmt::join(shape, ", "), options.targets.path,
+                     targets.tokens(), targets.width());
+  if (options.epochs < 1) throw usage_error("--epochs: at least 1 expected, {} given", options.epochs);
+
+  weights::StateDict dict;
+  const models::MindEyeConfig config = prior_config(options, shape, dict);
   StartSource source(dict, context.seed, context.device, [](const std::string& name) { return name; });
   const models::MindEye model(source, config);
   const auto& prior = *model.diffusion_prior;

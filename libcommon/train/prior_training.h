@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/describe.h"
+#include "base/work.h"
 #include "train/trainer.h"
 
 namespace me2::train {
@@ -20,6 +21,8 @@ struct PriorTrainOptions {
   int checkpoint_interval = 5;
   void describe(Describe& d);
 };
+
+Work prior_training_work(const PriorTrainOptions& options, const TrainContext& context);
 
 // Returns the last row of the curves as JSON text. Exit::data when a sample of TOKENS has no target or the shapes differ.
 std::string train_prior(const PriorTrainOptions& options, const TrainContext& context);

@@ -51,7 +51,7 @@ Trainer::~Trainer() = default;
 
 void Trainer::load_data() {
   lowlevel_ = settings_.blur_scale > 0;
-  targets_ = std::make_unique<Targets>(options_.targets.path, lowlevel_, options_.image_aug);
+  targets_ = std::make_unique<Targets>(options_.targets.path, lowlevel_, options_.image_aug, context_.dry_run ? 0 : std::int64_t{4} << 30);
   if (lowlevel_ && !targets_->has("vae_latent"))
     throw data_error("{}: array vae_latent is missing: --no-lowlevel trains without the low-level head", options_.targets.path);
   cnx_ = lowlevel_ && targets_->has("cnx_feature") && settings_.cont_scale > 0;
@@ -59,7 +59,7 @@ void Trainer::load_data() {
   std::set<std::string> names;
   for (std::size_t i = 0; i < options_.subjects.size(); ++i) {
     const std::string name = options_.names.empty() ? "" : options_.names[i];
-    subjects_.emplace_back(options_.subjects[i].path, name, SubjectSelection{options_.sessions, options_.split, options_.half_betas});
+    subjects_.emplace_back(options_.subjects[i].path, name, SubjectSelection{options_.sessions, options_.split, options_.half_betas, !context_.dry_run});
     const auto& subject = subjects_.back();
     targets_->require(subject.stimulus(), subject.path());
     if (!names.insert(subject.name()).second) throw usage_error("two subjects are named {}: give --names", subject.name());

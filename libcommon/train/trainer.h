@@ -17,6 +17,7 @@
 #include "train/curves.h"
 #include "train/mindeye_step.h"
 #include "train/one_cycle.h"
+#include "base/work.h"
 #include "train/parameters.h"
 #include "train/train_options.h"
 #include "train/training_data.h"
@@ -35,7 +36,7 @@ struct TrainContext {  // what the command line's common options say
 };
 
 // From the names of the common options: opens the device and sets the number of threads.
-TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size);
+TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size, bool plan = false);
 
 // A training that ended before: with --resume there is nothing to do.
 bool finished_before(const std::string& model, const TrainContext& context);
@@ -47,6 +48,7 @@ class Trainer {
   Trainer(const TrainOptions& options, const TrainContext& context, Peers* peers = nullptr);
   ~Trainer();
   std::string plan() const;  // JSON: sizes, steps, parameters
+  Work work() const;         // of all steps; the device is meta
   // Exit::temp_fail when a signal came (resumable), Exit::data when the loss is not finite. Returns the last row as JSON text.
   std::string run();
   std::map<std::string, at::Tensor> weights() const;  // as they would be saved

@@ -8,7 +8,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "nn/count_work.h"
 #include "nn/device.h"
+#include "store/zarr.h"
 #include "train/trainer.h"
 #include "weights/torch_file.h"
 
@@ -30,12 +32,12 @@ std::string tensor_text(const at::Tensor& tensor) {
 
 }  // namespace
 
-TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size) {
+TrainContext make_context(const std::string& device, const std::string& dtype, int threads, std::uint64_t seed, std::int64_t batch_size, bool plan) {
   nn::set_threads(threads);
   TrainContext context;
   context.seed = seed;
   context.batch_size = batch_size;
-  context.device = nn::open_device(device);
+  context.device = nn::open_device(device, plan);
   context.dtype = nn::parse_dtype(dtype);
   return context;
 }
@@ -99,6 +101,30 @@ std::string Trainer::plan() const {
   plan["bytes_weights"] = all * 4;
   plan["bytes_training"] = all * 4 + trained * 12;  // weights, gradients and two moments
   return plan.dump(1);
+}
+
+Work Trainer::work() const {
+  const auto rows = per_subject_ * static_cast<std::int64_t>(subjects_.size());
+  const auto& backbone = config_.backbone;
+  std::vector<at::Tensor> kept;  // what the way back needs is alive to the end
+  Work step = nn::training_step(nn::count_work([&] {
+    std::vector<at::Tensor> latents;
+    for (std::size_t s = 0; s < subjects_.size(); ++s) latents.push_back((*model_->ridge)(nn::meta({per_subject_, subjects_[s].voxels()}), s));
+    const auto out = (*model_->backbone)(at::cat(latents).unsqueeze(1));
+    kept = {out.tokens, out.clip, out.latent, out.aux};
+    if (model_->diffusion_prior) kept.push_back(model_->diffusion_prior->net(nn::meta({rows, backbone.tokens, backbone.width}), nn::meta({rows}, at::kLong), out.tokens));
+    if (out.clip.defined()) kept.push_back(at::matmul(out.clip.flatten(1), out.clip.flatten(1).t()));
+  }), average_.on());
+  const auto targets = store::Group::open(targets_->path());
+  std::int64_t data = 0;  // in memory: betas, and targets as far as they fit
+  for (const auto& subject : subjects_) data += static_cast<std::int64_t>(subject.stimulus().size()) * subject.voxels() * (options_.half_betas ? 2 : 4);
+  std::int64_t tokens = 0;
+  for (const char* name : {"clip_tokens", "vae_latent", "cnx_feature", "cnx_feature_aug"})
+    if (targets_->has(name)) tokens += targets.array(name).size() * (targets.array(name).dtype() == store::DType::f2 ? 2 : 4);
+  step.held += static_cast<std::uint64_t>(data + std::min(tokens, std::int64_t{4} << 30));
+  Work all = step.times(static_cast<double>(total_steps_) * options_.accumulate);
+  all.bytes += static_cast<double>(data + tokens);
+  return all;
 }
 
 void Trainer::checkpoint(bool with_model) {

@@ -44,6 +44,15 @@ tiny_model() {
   diff -r a.zarr/ids b.zarr/ids
 }
 
+@test "generate: two shards equal the whole, and nothing is there before the last" {
+  tiny_model 2
+  me2-caption generate small.zarr whole.zarr --model m -q --ids
+  me2-caption generate small.zarr parts.zarr --model m -q --ids --shard 2/2
+  assert [ ! -e parts.zarr ]
+  me2-caption generate small.zarr parts.zarr --model m -q --ids --shard 1/2
+  assert_equal "$(me2-preprocess show parts.zarr --digest | grep '^ *sha256')" "$(me2-preprocess show whole.zarr --digest | grep '^ *sha256')"
+}
+
 @test "generate: a converter stands between tokens of another width and GIT" {
   mkdir -p m/converter
   cp "$(golden clip_converter)"/* m/converter/
