@@ -43,7 +43,7 @@ demo_made := refined lowlevel blended
 demo_table := $(demo_made) $(demo_decoded)
 
 .PHONY: demo demo_stages
-.DELETE_ON_ERROR:  # no empty scores file after a fault
+.DELETE_ON_ERROR:
 demo: build
 	@$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) -o build -j $(JOBS) demo_stages
 	@echo
@@ -137,34 +137,35 @@ $(DEMO)/lowlevel.zarr/zarr.json: $(DEMO)/tokens.zarr/zarr.json $(TINY)/vae/model
 $(DEMO)/blended.zarr/zarr.json: $(DEMO)/recon.zarr/zarr.json $(DEMO)/lowlevel.zarr/zarr.json
 	pipelines/step.sh $(@D) $(BIN)/me2-decode blend $(DEMO)/recon.zarr $(DEMO)/lowlevel.zarr $(@D)
 
+# Tables take their names when they are whole: after kill -9 an empty one would look made.
 demo_pictures := --truth $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --scorer $(TINY)/scorer \
   --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing --csv
 demo_words := --references $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --allow-missing --csv
 demo_found := --truth $(DEMO)/targets.zarr --truth-array clip_tokens --allow-missing --csv
 $(DEMO)/scores.csv: $(DEMO)/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
 	@echo "demo 9/9: scores and report"
-	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --out $(DEMO)/scores.json --per-image $(DEMO)/per-image.csv --overwrite > $@
+	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --out $(DEMO)/scores.json --per-image $(DEMO)/per-image.csv --overwrite > $@.partial && mv $@.partial $@
 $(DEMO)/retrieval.csv: $(DEMO)/tokens.zarr/zarr.json
-	$(BIN)/me2-eval retrieval $(DEMO)/tokens.zarr $(demo_found) --out $(DEMO)/retrieval.json --overwrite > $@
+	$(BIN)/me2-eval retrieval $(DEMO)/tokens.zarr $(demo_found) --out $(DEMO)/retrieval.json --overwrite > $@.partial && mv $@.partial $@
 $(DEMO)/captions.csv: $(DEMO)/caption.zarr/zarr.json
-	$(BIN)/me2-eval score --captions $(DEMO)/caption.zarr $(demo_words) --out $(DEMO)/captions.json --overwrite > $@
+	$(BIN)/me2-eval score --captions $(DEMO)/caption.zarr $(demo_words) --out $(DEMO)/captions.json --overwrite > $@.partial && mv $@.partial $@
 
 $(demo_made:%=$(DEMO)/%/scores.csv): $(DEMO)/%/scores.csv: $(DEMO)/%.zarr/zarr.json $(TINY)/scorer/model.safetensors
 	@mkdir -p $(@D)
-	@$(BIN)/me2-eval score $(DEMO)/$*.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@
+	@$(BIN)/me2-eval score $(DEMO)/$*.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@.partial && mv $@.partial $@
 $(demo_decoded:%=$(DEMO)/%/scores.csv): $(DEMO)/%/scores.csv: $(DEMO)/%/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
-	@$(BIN)/me2-eval score $(DEMO)/$*/recon.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@
+	@$(BIN)/me2-eval score $(DEMO)/$*/recon.zarr $(demo_pictures) --out $(@D)/scores.json --overwrite -q > $@.partial && mv $@.partial $@
 $(demo_decoded:%=$(DEMO)/%/captions.csv): $(DEMO)/%/captions.csv: $(DEMO)/%/caption.zarr/zarr.json
-	@$(BIN)/me2-eval score --captions $(DEMO)/$*/caption.zarr $(demo_words) --out $(@D)/captions.json --overwrite -q > $@
+	@$(BIN)/me2-eval score --captions $(DEMO)/$*/caption.zarr $(demo_words) --out $(@D)/captions.json --overwrite -q > $@.partial && mv $@.partial $@
 $(demo_brains:%=$(DEMO)/%/retrieval.csv): $(DEMO)/%/retrieval.csv: $(DEMO)/%/tokens.zarr/zarr.json
-	@$(BIN)/me2-eval retrieval $(DEMO)/$*/tokens.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@
+	@$(BIN)/me2-eval retrieval $(DEMO)/$*/tokens.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@.partial && mv $@.partial $@
 $(DEMO)/ridge/retrieval.csv: $(DEMO)/ridge/prior.zarr/zarr.json
-	@$(BIN)/me2-eval retrieval $(DEMO)/ridge/prior.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@
+	@$(BIN)/me2-eval retrieval $(DEMO)/ridge/prior.zarr $(demo_found) --out $(@D)/retrieval.json --overwrite -q > $@.partial && mv $@.partial $@
 
 # One column a way, one row a score; then what the demo is held to.
 $(DEMO)/table.txt: $(DEMO)/scores.csv $(DEMO)/retrieval.csv $(DEMO)/captions.csv $(demo_table:%=$(DEMO)/%/scores.csv) $(demo_decoded:%=$(DEMO)/%/captions.csv) \
     $(demo_brains:%=$(DEMO)/%/retrieval.csv) $(DEMO)/ridge/retrieval.csv
-	@{ pipelines/table.sh $(DEMO) $(demo_table) && echo && pipelines/bars.sh $(DEMO); } > $@
+	@{ pipelines/table.sh $(DEMO) $(demo_table) && echo && pipelines/bars.sh $(DEMO); } > $@.partial && mv $@.partial $@
 
 $(DEMO)/report.html: $(DEMO)/table.txt
 	$(BIN)/me2-eval report $@ --scores $(DEMO)/scores.json --scores $(DEMO)/retrieval.json --scores $(DEMO)/captions.json --per-image $(DEMO)/per-image.csv \

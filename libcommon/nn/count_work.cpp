@@ -17,11 +17,11 @@ namespace {
 struct Counter {
   Work work;
   std::unordered_map<const void*, std::pair<c10::weak_intrusive_ptr<c10::StorageImpl>, std::uint64_t>> alive;
+  std::unordered_map<const void*, std::uint64_t> given;
   int inside_attention = 0;
 
-  std::unordered_map<const void*, std::uint64_t> given;
-
   void read(const at::Tensor& tensor) {
+    if (inside_attention) return;  // its matrices of scores, which fused kernels do not make
     if (!tensor.defined() || !tensor.is_meta() || !tensor.has_storage()) return;
     const void* key = tensor.storage().unsafeGetStorageImpl();
     const auto known = alive.find(key);
@@ -89,6 +89,7 @@ void leaving(const at::RecordFunction& f, at::ObserverContext* context) {
   const auto& out = f.outputs();
   if (entered.each > 0 && !out.empty() && out[0].isTensor()) counting->work.flops += entered.each * static_cast<double>(out[0].toTensor().numel());
   counting->work.flops += entered.fixed;
+  if (entered.attention) return counting->made(out[0].toTensor());  // the other one is its scores
   for (const auto& value : out) {
     if (value.isTensor()) counting->made(value.toTensor());
     else if (value.isTensorList()) for (const at::Tensor& t : value.toTensorVector()) counting->made(t);

@@ -120,6 +120,22 @@ kill_while_made() {  # OUTPUT
   assert_output -- "--overwrite"
 }
 
+@test "demo: a table whose making was killed is not taken for made" {
+  made_demo
+  rm demo/retrieval.csv
+  mkdir bin
+  printf '#!/bin/sh\necho half a table\nkill -9 0\n' > bin/me2-eval  # itself, its shell and make
+  chmod +x bin/me2-eval
+  set -m
+  small_make "$PWD/demo/retrieval.csv" BIN="$PWD/bin" > log &
+  set +m
+  run wait $!
+  assert_equal "$status" 137
+  assert [ ! -e demo/retrieval.csv ]
+  run -0 small_make "$PWD/demo/retrieval.csv"
+  assert [ -s demo/retrieval.csv ]
+}
+
 @test "table.sh: one column a way, one row a score, each with its interval" {
   mkdir -p d/scratch
   printf 'score,value,low,high,n,split\npixcorr,0.5,0.41,0.59,10,\npixcorr,0.9,0.8,1,5,easy\nssim,0.25,,,10,\n' > d/scores.csv
