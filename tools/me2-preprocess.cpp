@@ -54,13 +54,13 @@ Work import_work(const Json& counts) {
   work.held = 64 << 20;
   if (counts.contains("images")) {
     const auto side = [&](const char* name) { return counts.contains(name) ? counts[name].get<double>() : 64; };
-    work.bytes = counts["images"].get<double>() * 3 * side("height") * side("width") * 40;
+    work.bytes = counts["images"].get<double>() * 3 * side("height") * side("width") * 300;
     work.calls = counts["images"].get<double>() * 20;
   }
   const auto subject = [&](const Json& c) {
     if (!c.is_object() || !c.contains("voxels") || !c.contains("trials") || !c["voxels"].is_number()) return;
     const double numbers = c["trials"].get<double>() * c["voxels"].get<double>();
-    work.bytes += 60 * numbers;
+    work.bytes += 300 * numbers;
     work.held = std::max(work.held, static_cast<std::uint64_t>((64 << 20) + 16 * std::min(numbers, 750 * c["voxels"].get<double>())));  // a session
   };
   subject(counts);

@@ -21,9 +21,9 @@ struct Work {
   Work times(double n) const { return {flops * n, bytes * n, calls * n, held, weights}; }
 
   // Rates, measured as docs/performance.md, "Estimates", tells. Where a machine differs, all estimates differ by the same factor.
-  static constexpr double kFlopsPerSecond = 40e9;  // of one thread, f32
-  static constexpr double kBytesPerSecond = 2e9;   // of one thread
-  static constexpr double kSecondsPerCall = 6e-6;
+  static constexpr double kFlopsPerSecond = 100e9;  // of one thread, f32
+  static constexpr double kBytesPerSecond = 8e9;   // of one thread
+  static constexpr double kSecondsPerCall = 2.5e-6;
   static constexpr double kStartSeconds = 0.5;
   static constexpr std::uint64_t kProgramBytes = 200 << 20;  // LibTorch and its buffers
   double seconds(int threads) const {

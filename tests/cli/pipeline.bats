@@ -129,7 +129,8 @@ kill_while_made() {  # OUTPUT
   set -m
   small_make "$PWD/demo/retrieval.csv" BIN="$PWD/bin" > log &
   set +m
-  run wait $!
+  status=0
+  wait $! || status=$?
   assert_equal "$status" 137
   assert [ ! -e demo/retrieval.csv ]
   run -0 small_make "$PWD/demo/retrieval.csv"
