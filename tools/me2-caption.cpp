@@ -93,8 +93,7 @@ void generate(const GenerateOptions& o, cli::Run& run) {
     return run.plan_work(model.work(tokens.shape(), run.batch_size(16), o.beam, o.max_length).times(static_cast<double>(in.samples())));
   }
   store::WriteOptions write = run.write_options();
-  // Captions are small, their making is not: a unit is what a stop may lose, and what --shard deals out.
-  if (write.rows_per_unit == 0) write.rows_per_unit = std::max<std::int64_t>(8, (in.samples() + 149) / 150);
+  if (write.rows_per_unit == 0) write.rows_per_unit = std::max<std::int64_t>(8, (in.samples() + 149) / 150);  // what a stop may lose, what --shard deals out
   store::StageWriter out(o.out.path, spec, write);
   const auto pending = out.pending();
   std::int64_t total = 0;

@@ -43,7 +43,7 @@ std::pair<std::int64_t, std::int64_t> sides(const std::string& shape) {
 // Of n numbers: intervals by the bootstrap, for each score.
 Work resampling(double n, double scores, int resamples) {
   Work work;
-  work.bytes = n * scores * resamples * 2;
+  work.bytes = n * scores * resamples * 500;  // a draw and its number, for each
   return work;
 }
 
