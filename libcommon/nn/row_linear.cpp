@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
@@ -15,6 +16,9 @@ namespace {
 
 constexpr int kOutputs = 4;  // weight rows in flight
 constexpr int kRows = 6;     // input rows in flight: 24 accumulators fit 32 vector registers
+// More rows than that: sums of kGroup outputs are carried over blocks of kBlock inputs, so that these weights stay in the nearest caches
+// while all rows pass by.
+constexpr std::int64_t kGroup = 8, kBlock = 1024, kRowsAtOnce = 96;
 
 ME2_INLINE float value(float v) { return v; }
 ME2_INLINE float value(c10::BFloat16 v) { return static_cast<float>(v); }
@@ -26,14 +30,19 @@ ME2_INLINE void tile(const float* x, std::int64_t in, const W* w, const float* b
   std::int64_t k = 0;
   for (; k + kLanes <= in; k += kLanes) {
     Lanes weights[O];
+#pragma GCC unroll 8
     for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
+#pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       Lanes values;
       load(values, x + r * in + k);
+#pragma GCC unroll 8
       for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
     }
   }
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
     for (int o = 0; o < O; ++o) {
       float tail = 0;
       for (std::int64_t j = k; j < in; ++j) tail += x[r * in + j] * value(w[o * in + j]);
@@ -58,14 +67,73 @@ ME2_INLINE void outputs(const float* x, std::int64_t rows, std::int64_t in, cons
   for (; o < last; ++o) tile_rows<1>(x, rows, in, w + o * in, bias ? bias + o : nullptr, y + o, out);
 }
 
+// sums[R][kGroup] of O outputs += inputs first..last, a multiple of kLanes: the additions of tile(), in its order.
+template <int R, int O, class W>
+ME2_INLINE void carry(const float* x, std::int64_t in, const W* w, std::int64_t first, std::int64_t last, float* sums) {
+  Lanes sum[R][O];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) load(sum[r][o], sums + (r * kGroup + o) * kLanes);
+  for (std::int64_t k = first; k < last; k += kLanes) {
+    Lanes weights[O];
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      Lanes values;
+      load(values, x + r * in + k);
+#pragma GCC unroll 8
+      for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
+    }
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) store(sums + (r * kGroup + o) * kLanes, sum[r][o]);
+}
+
+template <int R, class W>
+ME2_INLINE void carry_group(const float* x, std::int64_t in, const W* w, std::int64_t count, std::int64_t first, std::int64_t last, float* sums) {
+  std::int64_t o = 0;
+  for (; o + kOutputs <= count; o += kOutputs) carry<R, kOutputs>(x, in, w + o * in, first, last, sums + o * kLanes);
+  for (; o < count; ++o) carry<R, 1>(x, in, w + o * in, first, last, sums + o * kLanes);
+}
+
 template <class W>
-using Kernel = void (*)(const float*, std::int64_t, std::int64_t, const W*, const float*, float*, std::int64_t, std::int64_t, std::int64_t);
+ME2_INLINE void outputs_of_many(const float* x, std::int64_t rows, std::int64_t in, const W* w, const float* bias, float* y, std::int64_t out,
+                                std::int64_t first, std::int64_t last, float* sums) {
+  const std::int64_t whole = in / kLanes * kLanes;
+  for (std::int64_t o = first; o < last; o += kGroup) {
+    const std::int64_t count = std::min(kGroup, last - o);
+    std::fill_n(sums, rows * kGroup * kLanes, 0.f);
+    for (std::int64_t k = 0; k < whole; k += kBlock) {
+      const std::int64_t end = std::min(whole, k + kBlock);
+      std::int64_t r = 0;
+      for (; r + kRows <= rows; r += kRows) carry_group<kRows>(x + r * in, in, w + o * in, count, k, end, sums + r * kGroup * kLanes);
+      for (; r + 2 <= rows; r += 2) carry_group<2>(x + r * in, in, w + o * in, count, k, end, sums + r * kGroup * kLanes);
+      for (; r < rows; ++r) carry_group<1>(x + r * in, in, w + o * in, count, k, end, sums + r * kGroup * kLanes);
+    }
+    for (std::int64_t r = 0; r < rows; ++r)
+      for (std::int64_t g = 0; g < count; ++g) {
+        Lanes sum;
+        load(sum, sums + (r * kGroup + g) * kLanes);
+        float tail = 0;
+        for (std::int64_t j = whole; j < in; ++j) tail += x[r * in + j] * value(w[(o + g) * in + j]);
+        y[r * out + o + g] = add_up(sum) + tail + (bias ? bias[o + g] : 0);
+      }
+  }
+}
+
+template <class W>
+using Kernel = void (*)(const float*, std::int64_t, std::int64_t, const W*, const float*, float*, std::int64_t, std::int64_t, std::int64_t, float*);
 
 #define ME2_KERNEL(name, target_attribute)                                                                                       \
   template <class W>                                                                                                             \
   target_attribute void name(const float* x, std::int64_t rows, std::int64_t in, const W* w, const float* bias, float* y,        \
-                             std::int64_t out, std::int64_t first, std::int64_t last) {                                          \
-    outputs(x, rows, in, w, bias, y, out, first, last);                                                                          \
+                             std::int64_t out, std::int64_t first, std::int64_t last, float* sums) {                             \
+    if (sums) outputs_of_many(x, rows, in, w, bias, y, out, first, last, sums);                                                  \
+    else outputs(x, rows, in, w, bias, y, out, first, last);                                                                     \
   }
 ME2_KERNEL(kernel_portable, )
 ME2_KERNEL(kernel_avx2, ME2_TARGET_AVX2)
@@ -88,7 +156,10 @@ void run(const at::Tensor& x, const at::Tensor& weight, const float* bias, at::T
   constexpr std::int64_t kPiece = 512;
   std::atomic<std::int64_t> next{0};
   weights::parallel_for(0, std::min<std::int64_t>(at::get_num_threads(), (out + kPiece - 1) / kPiece), 1, [&](std::int64_t, std::int64_t) {
-    for (std::int64_t first; (first = next.fetch_add(kPiece)) < out;) kernel(xs, rows, in, ws, bias, ys, out, first, std::min(out, first + kPiece));
+    std::vector<float> sums(rows > kRows ? static_cast<std::size_t>(std::min(rows, kRowsAtOnce) * kGroup * kLanes) : 0);
+    for (std::int64_t first; (first = next.fetch_add(kPiece)) < out;)
+      for (std::int64_t row = 0, step = rows > kRows ? kRowsAtOnce : kRows; row < rows; row += step)
+        kernel(xs + row * in, std::min(step, rows - row), in, ws, bias, ys + row * out, out, first, std::min(out, first + kPiece), sums.empty() ? nullptr : sums.data());
   });
 }
 

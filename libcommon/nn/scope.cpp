@@ -49,10 +49,10 @@ Loader::Loader(weights::StateDict dict, at::ScalarType dtype, at::Device device,
 
 at::Tensor Loader::param(const std::string& name, const Shape& shape, const Init& init, bool buffer) {
   if (!dict_.has(name))
-    throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), name, fmt::join(shape, ", "));
+    throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), dict_.name_in_file(name), fmt::join(shape, ", "));
   const Shape found = dict_.shape(name);
   if (found != shape)
-    throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), name, fmt::join(found, ", "), fmt::join(shape, ", "));
+    throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), dict_.name_in_file(name), fmt::join(found, ", "), fmt::join(shape, ", "));
   at::Tensor tensor = dict_.get(name);
   const bool keep_wide = buffer || init.wide;
   const at::ScalarType to = !tensor.is_floating_point() ? tensor.scalar_type() : keep_wide ? at::promoteTypes(dtype_, at::kFloat) : dtype_;
@@ -77,7 +77,7 @@ void Loader::finish() const {
   }
   if (extra.empty()) return;
   const auto shape = dict_.shape(extra.front());
-  throw data_error("{}: tensor {} (shape [{}]) is not part of this network{}", dict_.path(), extra.front(), fmt::join(shape, ", "),
+  throw data_error("{}: tensor {} (shape [{}]) is not part of this network{}", dict_.path(), dict_.name_in_file(extra.front()), fmt::join(shape, ", "),
                    extra.size() > 1 ? fmt::format(", nor are {} others", extra.size() - 1) : "");
 }
 

@@ -42,10 +42,10 @@ at::Tensor UnetStart::param(const std::string& name, const nn::Shape& shape, con
     } else if (name.ends_with("attn2.to_k.weight") || name.ends_with("attn2.to_v.weight")) {
       renewed_.push_back(name);
     } else {
-      throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), name, fmt::join(found, ", "), fmt::join(shape, ", "));
+      throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), dict_.name_in_file(name), fmt::join(found, ", "), fmt::join(shape, ", "));
     }
   } else if (!dict_.names().empty()) {
-    throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), name, fmt::join(shape, ", "));
+    throw data_error("{}: tensor {} is missing (shape [{}] expected)", dict_.path(), dict_.name_in_file(name), fmt::join(shape, ", "));
   }
   if (tensor.defined()) {
     tensor = tensor.to(at::TensorOptions().dtype(at::kFloat).device(device_), false, true).contiguous();

@@ -58,28 +58,32 @@ bool StateDict::has_prefix(const std::string& prefix) const {
 }
 
 namespace {
-const StateDict::Entry& find(const StateDict::Entries& entries, const std::string& path, const std::string& name) {
+const StateDict::Entry& find(const StateDict::Entries& entries, const StateDict& dict, const std::string& name) {
   const auto it = entries.find(name);
-  if (it == entries.end()) throw data_error("{}: tensor {} is missing", path, name);
+  if (it == entries.end()) throw data_error("{}: tensor {} is missing", dict.path(), dict.name_in_file(name));
   return it->second;
 }
 }  // namespace
 
-std::vector<std::int64_t> StateDict::shape(const std::string& name) const { return find(*entries_, path_, name).shape; }
-at::ScalarType StateDict::dtype(const std::string& name) const { return find(*entries_, path_, name).dtype; }
-at::Tensor StateDict::get(const std::string& name) const { return find(*entries_, path_, name).load(); }
+std::vector<std::int64_t> StateDict::shape(const std::string& name) const { return find(*entries_, *this, name).shape; }
+at::ScalarType StateDict::dtype(const std::string& name) const { return find(*entries_, *this, name).dtype; }
+at::Tensor StateDict::get(const std::string& name) const { return find(*entries_, *this, name).load(); }
 
 StateDict StateDict::sub(const std::string& prefix) const {
   Entries out;
   for (auto it = entries_->lower_bound(prefix); it != entries_->end() && it->first.starts_with(prefix); ++it)
     out[it->first.substr(prefix.size())] = it->second;
-  return {path_, std::move(out), config_, notes_};
+  StateDict part{path_, std::move(out), config_, notes_};
+  part.prefix_ = prefix_ + prefix;
+  return part;
 }
 
 StateDict StateDict::without_prefix(const std::string& prefix) const {
   Entries out;
   for (const auto& [name, entry] : *entries_) out[name.starts_with(prefix) ? name.substr(prefix.size()) : name] = entry;
-  return {path_, std::move(out), config_, notes_};
+  StateDict rest{path_, std::move(out), config_, notes_};
+  rest.prefix_ = prefix_;
+  return rest;
 }
 
 const Json& StateDict::config() const {

@@ -33,6 +33,7 @@ class StateDict {
   // Only the names under `prefix`, with it taken off: sub("model.diffusion_model.").
   StateDict sub(const std::string& prefix) const;
   StateDict without_prefix(const std::string& prefix) const;  // takes it off where present, keeps the rest
+  std::string name_in_file(const std::string& name) const { return prefix_ + name; }  // with what sub() took off: for messages
   const std::vector<std::string>& notes() const { return notes_; }  // what the file holds beside named tensors and was skipped
   const Json& config() const;  // config.json beside the weights, or an empty object
 
@@ -46,7 +47,7 @@ class StateDict {
   StateDict(std::string path, Entries entries, std::shared_ptr<const Json> config, std::vector<std::string> notes = {});
 
  private:
-  std::string path_;
+  std::string path_, prefix_;
   std::shared_ptr<const Entries> entries_ = std::make_shared<Entries>();
   std::shared_ptr<const Json> config_;
   std::vector<std::string> notes_;

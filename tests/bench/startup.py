@@ -16,8 +16,9 @@ if sys.argv[1] == "--peer":
     start = time.perf_counter()
     state = torch.load(sys.argv[2], map_location="cpu", weights_only=True, mmap=sys.argv[3] == "mmap")
     state = state.get("state_dict", state)
-    for name in state:
-        state[name] = state[name].to(torch.bfloat16)
+    for name, value in state.items():
+        if hasattr(value, "to"):
+            state[name] = value.to(torch.bfloat16)
     print(time.perf_counter() - start)
     sys.exit()
 

@@ -23,7 +23,7 @@ bool same_bytes(const at::Tensor& a, const at::Tensor& b) { return a.view(at::kI
 TEST(RowLinear, EqualsATenInEveryDtypeOfTheWeights) {  // widths with and without a tail of the 16 lanes, outputs in one piece and in several
   set_threads(2);
   for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf})
-    for (const auto& [in, out] : std::vector<std::pair<std::int64_t, std::int64_t>>{{64, 7}, {37, 600}, {100, 1030}, {5, 3}})
+    for (const auto& [in, out] : std::vector<std::pair<std::int64_t, std::int64_t>>{{64, 7}, {37, 600}, {100, 1030}, {5, 3}, {2100, 11}})
       for (const bool bias : {true, false}) {
         Given given(dtype);
         const Linear linear{Scope(given), in, out, bias};
@@ -36,18 +36,19 @@ TEST(RowLinear, EqualsATenInEveryDtypeOfTheWeights) {  // widths with and withou
 }
 
 TEST(RowLinear, ARowsBytesDependNeitherOnTheRowsBesideItNorOnTheThreads) {
-  for (const auto dtype : {at::kFloat, at::kBFloat16}) {
-    Given given(dtype);
-    const Linear linear{Scope(given), 83, 1500};
-    const at::Tensor x = at::randn({13, 83});
-    set_threads(1);
-    const at::Tensor all = row_linear(x, linear);
-    for (const int threads : {1, 2, 3}) {
-      set_threads(threads);
-      for (const std::int64_t rows : {1, 2, 4, 6, 7, 13}) EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 0, rows), linear), all.narrow(0, 0, rows))) << rows;
-      EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 5, 3), linear), all.narrow(0, 5, 3)));
+  for (const auto dtype : {at::kFloat, at::kBFloat16})
+    for (const auto& [in, out] : std::vector<std::pair<std::int64_t, std::int64_t>>{{83, 1500}, {2100, 13}}) {  // also longer than one block of inputs
+      Given given(dtype);
+      const Linear linear{Scope(given), in, out};
+      const at::Tensor x = at::randn({110, in});  // more rows than are taken at once
+      set_threads(1);
+      const at::Tensor all = row_linear(x, linear);
+      for (const int threads : {1, 2, 3}) {
+        set_threads(threads);
+        for (const std::int64_t rows : {1, 2, 4, 6, 7, 13, 98}) EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 0, rows), linear), all.narrow(0, 0, rows))) << rows;
+        EXPECT_TRUE(same_bytes(row_linear(x.narrow(0, 95, 3), linear), all.narrow(0, 95, 3)));
+      }
     }
-  }
   set_threads(1);
 }
 
