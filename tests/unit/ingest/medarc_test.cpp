@@ -335,7 +335,7 @@ TEST_F(BrokenRelease, MasksOfAnotherLengthAreRefused) {
 TEST_F(BrokenRelease, OutputsAreNotPutWhereTheyWouldHarm) {
   import(tmp / "r", tmp / "o.zarr", 1);
   ME2_EXPECT_ERROR(import(tmp / "r", tmp / "o.zarr", 1), Exit::cant_create, "exists");
-  ME2_EXPECT_ERROR(import(tmp / "r", tmp / "r/wds/o.zarr", 1), Exit::usage, "inside the input");
+  ME2_EXPECT_ERROR(import(tmp / "r", tmp / "r/wds/o.zarr", 1), Exit::cant_create, "inside the input");
   ME2_EXPECT_ERROR(import(tmp / "r", tmp / "nowhere/o.zarr", 1), Exit::cant_create, "does not exist");
 }
 

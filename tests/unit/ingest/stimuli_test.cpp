@@ -69,9 +69,9 @@ TEST_F(Stimuli, CaptionsThatDoNotFitAreNamed) {
 }
 
 TEST_F(Stimuli, AnOutputInsideTheInputIsRefused) {
-  ME2_EXPECT_ERROR(import(tmp / "images/s"), Exit::usage, "inside the input");
-  ME2_EXPECT_ERROR(import(tmp / "images"), Exit::usage, "the output is the input");
-  ME2_EXPECT_ERROR(import(tmp / "."), Exit::usage, "inside the output");
+  ME2_EXPECT_ERROR(import(tmp / "images/s"), Exit::cant_create, "inside the input");
+  ME2_EXPECT_ERROR(import(tmp / "images"), Exit::cant_create, "the output is the input");
+  ME2_EXPECT_ERROR(import(tmp / "."), Exit::cant_create, "inside the output");
 }
 
 TEST_F(Stimuli, AFileThatCannotBeReadIsNotPassedOver) {

@@ -65,7 +65,7 @@ TEST(Compare, HolmIsOverAllRows) {
   for (const auto& row : table.rows) {
     const double want = all["holm"][row.score].get<double>();
     EXPECT_NEAR(row.p_holm, want, .02 * want + 1.6e-3) << row.score;  // four times five standard errors of the smallest p
-    if (row.score == "pixcorr") EXPECT_DOUBLE_EQ(row.p_holm, 4 * row.p);
+    if (row.score == "pixcorr") { EXPECT_DOUBLE_EQ(row.p_holm, 4 * row.p); }
     EXPECT_TRUE(std::isnan(row.p_equivalence));
   }
 }

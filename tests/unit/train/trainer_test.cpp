@@ -503,7 +503,7 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
     for (std::int64_t i = 0; i < 3; ++i) {
       const double value = got[i][0][0].item<double>();
       const int variant = got[i].equal(clean[i]) ? 0 : static_cast<int>(value - static_cast<double>(i)) / 1000;
-      if (variant > 0) EXPECT_TRUE(got[i].eq(static_cast<double>(1000 * variant + i)).all().item<bool>());
+      if (variant > 0) { EXPECT_TRUE(got[i].eq(static_cast<double>(1000 * variant + i)).all().item<bool>()); }
       ++drawn[variant];
     }
   }
