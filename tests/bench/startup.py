@@ -15,10 +15,10 @@ if sys.argv[1] == "--peer":
     torch.set_num_threads(threads)
     start = time.perf_counter()
     state = torch.load(sys.argv[2], map_location="cpu", weights_only=True, mmap=sys.argv[3] == "mmap")
-    state = state.get("state_dict", state)
-    for name, value in state.items():
-        if hasattr(value, "to"):
-            state[name] = value.to(torch.bfloat16)
+    state = state.get("state_dict", state.get("model_state_dict", state))
+    assert all(hasattr(value, "to") for value in state.values())
+    for name in list(state):
+        state[name] = state[name].to(torch.bfloat16)
     print(time.perf_counter() - start)
     sys.exit()
 
