@@ -23,23 +23,27 @@ constexpr std::int64_t kGroup = 8, kBlock = 1024, kRowsAtOnce = 96;
 ME2_INLINE float value(float v) { return v; }
 ME2_INLINE float value(c10::BFloat16 v) { return static_cast<float>(v); }
 
+// sum[r][o] += the products of one run of lanes, inputs k and on: every sum of this file is made by it, in the order of k.
+template <int R, int O, class W>
+ME2_INLINE void add_products(Lanes (&sum)[R][O], const float* x, std::int64_t in, const W* w, std::int64_t k) {
+  Lanes weights[O];
+#pragma GCC unroll 8
+  for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    Lanes values;
+    load(values, x + r * in + k);
+#pragma GCC unroll 8
+    for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
+  }
+}
+
 // y[r, o] for R rows of x and O rows of w. Each of the R * O sums is made in the same order whatever R and O are.
 template <int R, int O, class W>
 ME2_INLINE void tile(const float* x, std::int64_t in, const W* w, const float* bias, float* y, std::int64_t out) {
   Lanes sum[R][O] = {};
   std::int64_t k = 0;
-  for (; k + kLanes <= in; k += kLanes) {
-    Lanes weights[O];
-#pragma GCC unroll 8
-    for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      Lanes values;
-      load(values, x + r * in + k);
-#pragma GCC unroll 8
-      for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
-    }
-  }
+  for (; k + kLanes <= in; k += kLanes) add_products(sum, x, in, w, k);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
@@ -75,18 +79,7 @@ ME2_INLINE void carry(const float* x, std::int64_t in, const W* w, std::int64_t 
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
     for (int o = 0; o < O; ++o) load(sum[r][o], sums + (r * kGroup + o) * kLanes);
-  for (std::int64_t k = first; k < last; k += kLanes) {
-    Lanes weights[O];
-#pragma GCC unroll 8
-    for (int o = 0; o < O; ++o) load(weights[o], w + o * in + k);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      Lanes values;
-      load(values, x + r * in + k);
-#pragma GCC unroll 8
-      for (int o = 0; o < O; ++o) sum[r][o] += values * weights[o];
-    }
-  }
+  for (std::int64_t k = first; k < last; k += kLanes) add_products(sum, x, in, w, k);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
