@@ -1,7 +1,8 @@
 # The main job on simulated subjects, one rule per stage: betas in; reconstructions, captions, scores and a report out.
 #     make -f Makefile.pipeline demo
 # Each stage's store is a file Make knows, so a second call does nothing, a touched input redoes what hangs on it, and an interrupted
-# call goes on where it stopped. TINY=folder takes other models, DEMO=folder writes elsewhere. JOBS stages run at once, one thread each.
+# call goes on where it stopped. TINY=folder takes other models, DEMO=folder writes elsewhere. JOBS stages run at once, one thread each;
+# pretraining, on which all else waits, has two.
 TINY ?= $(if $(wildcard pipelines/tiny/models),pipelines/tiny/models,$(TINY_OUT))
 DEMO ?= out/demo
 DEMO_SUBJECTS ?= 8
@@ -67,17 +68,19 @@ $(DEMO)/targets.zarr/zarr.json: $(demo_sim)/stimuli.zarr/zarr.json $(TINY)/encod
 	@echo "demo 2/9: image tokens and low-level latents of every stimulus, once"
 	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --vae $(TINY)/vae --lowlevel-size 64
 
+# Two threads on two processors that nobody else wants: they may spin while they wait for each other. The number is in the results' last digits.
 $(DEMO)/pretrained/model.safetensors: $(DEMO)/targets.zarr/zarr.json
 	@echo "demo 3/9: pretraining on the other $(words $(demo_others)) subjects"
-	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) $(demo_others:%=--subjects %) --epochs $(DEMO_PRETRAIN_EPOCHS) --batch-size $(demo_batch) $(demo_train)
+	env -u OMP_WAIT_POLICY \
+	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) $(demo_others:%=--subjects %) --epochs $(DEMO_PRETRAIN_EPOCHS) --batch-size $(demo_batch) $(demo_train) --threads 2
 
 demo_subject = $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr --batch-size 48 $(demo_train)
 $(DEMO)/finetuned/model.safetensors: $(DEMO)/pretrained/model.safetensors
 	@echo "demo 4/9: fine-tuning subject 1 with one session"
 	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --pretrained $(DEMO)/pretrained --epochs $(DEMO_FINETUNE_EPOCHS)
 
-$(DEMO)/scratch/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json
-	@echo "demo, beside 3/9: the same session without pretraining"
+$(DEMO)/scratch/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json | $(DEMO)/pretrained/model.safetensors
+	@echo "demo, beside 4/9: the same session without pretraining"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --epochs $(DEMO_FINETUNE_EPOCHS)
 
@@ -86,8 +89,8 @@ $(DEMO)/sessions/model/model.safetensors: $(DEMO)/pretrained/model.safetensors
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(demo_subject) --pretrained $(DEMO)/pretrained --epochs $(shell expr \( $(DEMO_FINETUNE_EPOCHS) + 3 \) / 4)  # of many more trials
 
-$(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json
-	@echo "demo, beside 3/9: a closed-form ridge from voxels to tokens"
+$(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json | $(DEMO)/pretrained/model.safetensors
+	@echo "demo, beside 4/9: a closed-form ridge from voxels to tokens"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(BIN)/me2-align fit $(demo_sim)/subj01.zarr $(@D) --to tokens --from-tokens $(DEMO)/targets.zarr --sessions 1
 

@@ -47,7 +47,8 @@ at::Tensor SpatialAttention::operator()(const at::Tensor& x) const {
   const at::Tensor h = group_norm(x).flatten(2).transpose(1, 2);  // [B, H*W, C]
   const double scale = 1 / std::sqrt(static_cast<double>(x.size(1)));
   const at::Tensor weights = at::softmax(at::matmul(to_q(h), to_k(h).transpose(1, 2)) * scale, -1);
-  return to_out(at::matmul(weights, to_v(h))).transpose(1, 2).reshape(x.sizes()) + x;
+  // Contiguous: as a view it would make all that follows channels_last, where LibTorch's group norm is several times as slow on so few channels a group.
+  return to_out(at::matmul(weights, to_v(h))).transpose(1, 2).contiguous().view(x.sizes()) + x;
 }
 
 LatentDecoder::LatentDecoder(const nn::Scope& s, const LowLevelConfig& config)

@@ -33,6 +33,8 @@ options:
   score: --scene-labels demo/simulated/stimuli.zarr --scorer tiny/scorer --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing
   retrieval: --allow-missing
   captions: --scene-labels demo/simulated/stimuli.zarr --allow-missing
+resources:
+  pretrain: {threads: 2}
 Y
 }
 
