@@ -145,9 +145,13 @@ demo_pictures := --truth $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/sti
   --metrics pixcorr,ssim,recon_category,recon_colour,tower_retrieval,tower_two_way --allow-missing --csv
 demo_words := --references $(demo_sim)/stimuli.zarr --scene-labels $(demo_sim)/stimuli.zarr --allow-missing --csv
 demo_found := --truth $(DEMO)/targets.zarr --truth-array clip_tokens --allow-missing --csv
-$(DEMO)/scores.csv: $(DEMO)/recon.zarr/zarr.json $(TINY)/scorer/model.safetensors
+# The report shows the reconstructions beside the refined ones, floors and ceiling.
+demo_beside = $(foreach way,scratch shuffled mean true,$(DEMO)/$(way)/recon.zarr)
+$(DEMO)/scores.csv: $(DEMO)/recon.zarr/zarr.json $(DEMO)/refined.zarr/zarr.json $(demo_beside:%=%/zarr.json) $(TINY)/scorer/model.safetensors
 	@echo "demo 9/9: scores and report"
-	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --out $(DEMO)/scores.json --per-image $(DEMO)/per-image.csv --overwrite > $@.partial && mv $@.partial $@
+	$(BIN)/me2-eval score $(DEMO)/recon.zarr $(demo_pictures) --baseline refined=$(DEMO)/refined.zarr --baseline scratch=$(DEMO)/scratch/recon.zarr \
+	  --baseline shuffled_betas=$(DEMO)/shuffled/recon.zarr --baseline mean_betas=$(DEMO)/mean/recon.zarr --baseline true_tokens=$(DEMO)/true/recon.zarr \
+	  --out $(DEMO)/scores.json --per-image $(DEMO)/per-image.csv --overwrite > $@.partial && mv $@.partial $@
 $(DEMO)/retrieval.csv: $(DEMO)/tokens.zarr/zarr.json
 	$(BIN)/me2-eval retrieval $(DEMO)/tokens.zarr $(demo_found) --out $(DEMO)/retrieval.json --overwrite > $@.partial && mv $@.partial $@
 $(DEMO)/captions.csv: $(DEMO)/caption.zarr/zarr.json

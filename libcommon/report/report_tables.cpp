@@ -30,7 +30,8 @@ std::string value_of(const std::map<std::string, Json>& scores, const std::strin
   return it == scores.end() ? "" : shown(it->second.value("value", Json()));
 }
 
-const char* baseline_text(const std::string& name) {
+// One line for all the baselines: those the tools make are explained, pictures that were given are named.
+std::string baselines_text(const std::map<std::string, std::map<std::string, Json>>& baselines) {
   static const std::map<std::string, const char*> texts{
       {"mean", "the mean of all reconstructions in place of each"},
       {"other", "each image scored with the reconstruction of another"},
@@ -38,8 +39,13 @@ const char* baseline_text(const std::string& name) {
       {"shuffled", "the same reconstructions or embeddings, dealt to other images"},
       {"mean_brain", "one query for all: the mean of the predictions"},
       {"nearest_train", "the training embedding nearest to the prediction, in its place"}};
-  const auto it = texts.find(name);
-  return it == texts.end() ? "pictures that were given under this name" : it->second;
+  std::string made, given;
+  for (const auto& [name, scores] : baselines) {
+    if (const auto it = texts.find(name); it != texts.end()) made += fmt::format("{}{}: {}", made.empty() ? "" : "; ", name, it->second);
+    else given += (given.empty() ? "" : ", ") + name;
+  }
+  if (!given.empty()) made += (made.empty() ? "" : "; ") + given + ": pictures given for comparison";
+  return made + ". A method that reads the brain is ahead of them all, but for ceilings such as pictures from true tokens.";
 }
 
 // What a detail says: exact keys, and those that end in a number.
@@ -126,8 +132,7 @@ std::vector<ReportTable> report_tables(const std::vector<Json>& files) {
   if (!baselines.empty()) {
     ReportTable table = beside(numbers, baselines, "this run");
     table.title = "Beside baselines";
-    for (const auto& [name, scores] : baselines) table.text += fmt::format("{}{}: {}", table.text.empty() ? "" : "; ", name, baseline_text(name));
-    table.text += ". A method that reads the brain is ahead of them all, but for ceilings such as pictures from true tokens.";
+    table.text = baselines_text(baselines);
     out.push_back(std::move(table));
   }
   if (!numbers.splits.empty()) {

@@ -16,6 +16,7 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 TEST(Svg, TextIsEscaped) { EXPECT_THAT(scatter("<b>&\"", "x", "y", {}), HasSubstr("&lt;b&gt;&amp;&quot;")); }
 
@@ -60,6 +61,8 @@ TEST(ReportTables, BaselinesSplitsAndDetailsStandBesideTheScore) {
   const auto first = Json::parse(R"({"scores": {"clip": {"value": 0.9, "details": {"way_50": 0.4, "pool": 300, "baseline_shuffled": 0.5}}},
                                      "splits": {"easy": {"clip": {"value": 0.95}}}})");
   const auto second = Json::parse(R"({"scores": {"swav": {"value": 0.3, "higher_is_better": false}}, "baselines": {"mean": {"swav": {"value": 0.7}, "other": {"value": null}}}})");
+  const auto given = Json::parse(R"({"scores": {"ssim": {"value": 0.9}}, "baselines": {"refined": {"ssim": {"value": 0.8}}, "mean": {"ssim": {"value": 0.1}}, "true": {"ssim": {"value": 1}}}})");
+  EXPECT_THAT(report_tables({given}).at(0).text, StartsWith("mean: the mean of all reconstructions in place of each; refined, true: pictures given for comparison. "));
   const auto tables = report_tables({first, second});
   using Row = std::vector<std::string>;
   ASSERT_EQ(tables.size(), 3u);
