@@ -74,7 +74,7 @@ struct ImagesCommand {
   std::optional<ModelPath> model, vae, convnext;
   std::optional<InputPath> only;
   weights::Stored stored = weights::Stored::f4;
-  std::int64_t size = 0;
+  std::int64_t size = 0, augmented = 0;
   void describe(Describe& d) {
     d.positional("STIMULI", stimuli, "stimulus store; reads image u1 [sample, 3, H, W]");
     d.positional("OUTPUT", output, "target store; writes clip_tokens, clip_pooled, vae_latent, cnx_feature, cnx_feature_aug as the networks given allow");
@@ -83,11 +83,13 @@ struct ImagesCommand {
     d.option("--convnext", convnext, "ConvNeXt-XL (convnext_xlarge_alpha0.75_fullckpt.pth): auxiliary targets of the low-level head");
     d.option("--only", only, "store with the array stimulus: these stimuli alone (the true tokens of a test set)");
     d.option("--stored", stored, "floats as they are (f4) or in half the space (f2)");
+    d.option("--augmented", augmented, "also this many colour-jittered variants of each picture, clip_tokens_augmented and vae_latent_augmented: what me2-embed train --image-aug draws from");
     d.option("--lowlevel-size", size, "pixels the autoencoder and ConvNeXt see (0: the autoencoder's own; published: 224)");
   }
 };
 
 void images(const ImagesCommand& o, cli::Run& run) {
+  train::expect_at_least("--augmented", static_cast<double>(o.augmented), 0);
   if (!o.model && !o.vae && !o.convnext) throw usage_error("at least one of --model, --vae and --convnext is needed");
   nn::set_threads(run.threads());
   const auto device = nn::open_device(run.options().device, run.dry_run());
@@ -97,6 +99,7 @@ void images(const ImagesCommand& o, cli::Run& run) {
   const auto path = [](const std::optional<ModelPath>& p) { return p ? p->path : std::string(); };
   auto networks = models::load_target_networks(path(o.model), path(o.vae), path(o.convnext), nn::parse_dtype(run.dtype_name()), device);
   networks.seed = run.seed();
+  networks.augmented = o.augmented;
   if (o.size) networks.lowlevel_size = o.size;
   store::StageSpec spec;
   spec.kind = "targets";

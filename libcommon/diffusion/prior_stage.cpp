@@ -26,7 +26,8 @@ store::Array open_tokens(const store::Group& group) {
 
 PriorStage::PriorStage(const std::string& path, const weights::StateDict& model, const PriorStageOptions& options)
     : tokens_(open_tokens(store::Group::open(path))), options_(options) {
-  if (options.draws < 1) throw usage_error("--draws: 1 or more expected, {} given", options.draws);
+  // A draw's number is the upper half of its noise key: see noise().
+  if (options.draws < 1 || options.draws > 65536) throw usage_error("--draws: 1 to 65536 expected, {} given", options.draws);
   const store::Group group = store::Group::open(path);
   const auto shape = tokens_.shape();
   const weights::StateDict part = models::part_of(model, "diffusion_prior");

@@ -42,20 +42,45 @@ at::Tensor augment(const at::Tensor& images, const std::vector<std::int32_t>& st
   return at::cat(rows);
 }
 
+// The reference's --use_image_aug: kornia ColorJitter .4 .4 .4 .1. (Its p of .3 is the training's, which takes the clean picture else.)
+at::Tensor jittered(const at::Tensor& images, const std::vector<std::int32_t>& stimulus, std::int64_t variant, std::uint64_t seed) {
+  std::vector<at::Tensor> rows;
+  for (std::int64_t i = 0; i < images.size(0); ++i) {
+    Random draws(seed, fmt::format("jitter/{}/{}", stimulus[static_cast<std::size_t>(i)], variant));
+    const auto one = [&](double low, double high) { return at::full({1}, draws.uniform(low, high), at::kFloat); };
+    vision::Jitter jitter;
+    draws.shuffle(std::span<int>(jitter.order));
+    jitter.brightness = one(.6, 1.4), jitter.contrast = one(.6, 1.4), jitter.saturation = one(.6, 1.4), jitter.hue = one(-.1, .1);
+    rows.push_back(vision::colour_jitter(images.slice(0, i, i + 1), jitter));
+  }
+  return at::cat(rows);
+}
+
 std::map<std::string, at::Tensor> embed(const TargetNetworks& n, const at::Tensor& images, const std::vector<std::int32_t>& stimulus) {
   const c10::InferenceMode guard;
   std::map<std::string, at::Tensor> out;
   const auto to_network = [&](const at::Tensor& x) { return x.to(n.device, n.dtype); };
+  const auto clip = [&](const at::Tensor& x) { return (*n.open_clip)(to_network(clip_pixels(x, n.open_clip->config.image_size, n.clip_squeeze))); };
+  const auto sized = [&](const at::Tensor& x) {
+    return x.size(2) == n.lowlevel_size && x.size(3) == n.lowlevel_size ? x : vision::resize(x, n.lowlevel_size, n.lowlevel_size, vision::Interp::bilinear);
+  };
+  const auto latent = [&](const at::Tensor& small) { return n.vae->encode(to_network(2 * small - 1)).mode() * n.vae->config().scale_factor; };
   if (n.open_clip) {
-    const auto seen = (*n.open_clip)(to_network(clip_pixels(images, n.open_clip->config.image_size, n.clip_squeeze)));
+    const auto seen = clip(images);
     out["clip_tokens"] = seen.tokens;
     out["clip_pooled"] = seen.pooled;
   }
+  std::vector<at::Tensor> tokens, latents;
+  for (std::int64_t k = 0; k < n.augmented; ++k) {
+    const at::Tensor variant = jittered(images, stimulus, k, n.seed);
+    if (n.open_clip) tokens.push_back(clip(variant).tokens);
+    if (n.vae) latents.push_back(latent(sized(variant)));
+  }
+  if (!tokens.empty()) out["clip_tokens_augmented"] = at::stack(tokens, 1);
+  if (!latents.empty()) out["vae_latent_augmented"] = at::stack(latents, 1);
   if (n.vae || n.convnext) {
-    const auto small = images.size(2) == n.lowlevel_size && images.size(3) == n.lowlevel_size
-                           ? images
-                           : vision::resize(images, n.lowlevel_size, n.lowlevel_size, vision::Interp::bilinear);
-    if (n.vae) out["vae_latent"] = n.vae->encode(to_network(2 * small - 1)).mode() * n.vae->config().scale_factor;
+    const auto small = sized(images);
+    if (n.vae) out["vae_latent"] = latent(small);
     if (n.convnext) {
       out["cnx_feature"] = (*n.convnext)(to_network(small)).embeds;
       out["cnx_feature_aug"] = (*n.convnext)(to_network(augment(small, stimulus, n.seed))).embeds;
@@ -108,12 +133,16 @@ std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DTy
     const auto& c = n.open_clip->config;
     const auto grid = c.image_size / c.patch_size;
     arrays.push_back({"clip_tokens", {grid * grid, c.width}, dtype, {"token", "feature"}, "1", "OpenCLIP image tokens after ln_post"});
+    if (n.augmented > 0)
+      arrays.push_back({"clip_tokens_augmented", {n.augmented, grid * grid, c.width}, dtype, {"variant", "token", "feature"}, "1", "the same of colour-jittered variants"});
     arrays.push_back({"clip_pooled", {c.embed_dim}, dtype, {"embedding"}, "1", "OpenCLIP pooled image embedding, not normalised"});
   }
   if (n.vae) {
     const auto& c = n.vae->config();
     const auto side = n.lowlevel_size / c.factor();
     arrays.push_back({"vae_latent", {c.embed_dim, side, side}, dtype, {"channel", "row", "column"}, "1", "mode of the VAE posterior, scaled"});
+    if (n.augmented > 0)
+      arrays.push_back({"vae_latent_augmented", {n.augmented, c.embed_dim, side, side}, dtype, {"variant", "channel", "row", "column"}, "1", "the same of colour-jittered variants"});
   }
   if (n.convnext) {
     const auto side = n.lowlevel_size / 32;
@@ -130,6 +159,7 @@ Work target_work(const TargetNetworks& n, const store::Shape& images, std::int64
   Work work;
   if (n.open_clip) work += nn::count_work([&] { (*n.open_clip)(pixels(n.open_clip->config.image_size)); });
   if (n.vae) work += nn::count_work([&] { n.vae->encode(pixels(n.lowlevel_size)); });
+  work = work.times(1.0 + static_cast<double>(n.augmented));
   if (n.convnext) work += nn::count_work([&] { (*n.convnext)(pixels(n.lowlevel_size)), (*n.convnext)(pixels(n.lowlevel_size)); });
   const auto seen = batch * 3 * (images.at(2) * images.at(3) + 2 * (n.open_clip ? n.open_clip->config.image_size * n.open_clip->config.image_size : n.lowlevel_size * n.lowlevel_size));
   work.bytes += static_cast<double>(8 * seen);  // resized and normalised

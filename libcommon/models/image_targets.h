@@ -24,7 +24,8 @@ struct TargetNetworks {
   std::shared_ptr<const Vae> vae;                   // -> vae_latent [sample, z, h, w]: mode of the posterior, scaled
   std::shared_ptr<const ConvNext> convnext;         // -> cnx_feature and cnx_feature_aug [sample, P, C]
   std::int64_t lowlevel_size = 224;                         // pixels of the images the VAE and ConvNeXt see
-  std::uint64_t seed = 42;                                  // of the augmentation behind cnx_feature_aug
+  std::int64_t augmented = 0;                               // -> clip_tokens_augmented, vae_latent_augmented [sample, that many, ...]
+  std::uint64_t seed = 42;                                  // of all augmentations
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;
 };

@@ -1,5 +1,6 @@
 #include "train/adamw.h"
 
+#include <algorithm>
 #include <set>
 
 #include <ATen/ATen.h>
@@ -11,6 +12,10 @@ namespace me2::train {
 
 double official_decay(const std::string& name, double decay) {
   return name.starts_with("ridge.") || name.find("bias") == std::string::npos ? decay : 0.0;
+}
+
+bool all_finite(const std::vector<Parameter>& parameters) {
+  return std::all_of(parameters.begin(), parameters.end(), [](const auto& p) { return p.tensor.isfinite().all().template item<bool>(); });
 }
 
 std::vector<Parameter> with_official_decay(const std::vector<nn::Named>& made, double decay) {
@@ -64,6 +69,10 @@ void AdamW::scale_gradients(double factor) {
   const c10::NoGradGuard no_grad;
   for (auto& parameter : parameters_)
     if (parameter.tensor.grad().defined()) parameter.tensor.mutable_grad().mul_(factor);
+}
+
+void AdamW::clip_gradients(double norm, double most) {
+  if (most > 0 && norm > most) scale_gradients(most / (norm + 1e-6));  // as torch.nn.utils.clip_grad_norm_
 }
 
 bool AdamW::gradients_finite() const { return std::isfinite(gradient_norm()); }

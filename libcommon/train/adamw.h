@@ -22,6 +22,8 @@ struct Parameter {
 double official_decay(const std::string& name, double decay = 1e-2);
 std::vector<Parameter> with_official_decay(const std::vector<nn::Named>& made, double decay = 1e-2);
 
+bool all_finite(const std::vector<Parameter>& parameters);
+
 class AdamW {
  public:
   AdamW() = default;
@@ -32,6 +34,7 @@ class AdamW {
   void zero_grad();
   double gradient_norm() const;       // over all parameters; 0 when there are none
   void scale_gradients(double factor);
+  void clip_gradients(double norm, double most);  // `norm` as above, to `most` where it is larger; most 0: never
   bool gradients_finite() const;
   const std::vector<Parameter>& parameters() const { return parameters_; }
 

@@ -49,7 +49,11 @@ constexpr std::int64_t kSlab = std::int64_t{1} << 30;  // bytes of voxels, and o
 Columns token_columns(const Targets& tokens, const std::vector<std::int32_t>& stimulus) {
   const auto slabs = std::make_shared<ColumnSlabs>(static_cast<std::int64_t>(stimulus.size()), tokens.tokens() * tokens.width(), tokens.half() ? 2 : 4, kSlab,
                                                    [&tokens, stimulus](auto first, auto count) { return tokens.token_columns(stimulus, first, count); });
-  return [slabs](auto first, auto count) { return (*slabs)(first, count).to(at::kFloat); };
+  return [slabs, path = tokens.path()](auto first, auto count) {
+    const at::Tensor columns = (*slabs)(first, count).to(at::kFloat);
+    if (!columns.isfinite().all().template item<bool>()) throw data_error("{}: array clip_tokens: a value is not finite", path);
+    return columns;
+  };
 }
 
 std::map<std::int32_t, at::Tensor> shared_latents(const std::vector<InputPath>& stores, std::int64_t& hidden) {
@@ -66,6 +70,7 @@ std::map<std::int32_t, at::Tensor> shared_latents(const std::vector<InputPath>& 
     for (std::int64_t first = 0; first < rows; first += block) {
       const at::Tensor values = at::empty({std::min(block, rows - first), width}, at::kFloat);
       array.read_rows(first, values.size(0), values.mutable_data_ptr<float>());
+      if (!values.isfinite().all().item<bool>()) throw data_error("{}: array latent: a value in rows {} to {} is not finite", path.path, first, first + values.size(0) - 1);
       for (std::int64_t i = 0; i < values.size(0); ++i) {
         const auto stimulus = reader.stimulus()[static_cast<std::size_t>(first + i)];
         const at::Tensor share = values[i].to(at::kDouble) / shown.at(stimulus);
@@ -136,6 +141,8 @@ std::string fit_subject(const FitOptions& options, const std::string& provenance
   const bool tokens = options.to == FitTo::tokens;
   if (tokens && !options.from_tokens) throw usage_error("--to tokens needs --from-tokens TARGETS");
   if (!tokens && options.targets.empty()) throw usage_error("--targets: latents of at least one other subject expected (me2-align apply writes them)");
+  expect_at_least("--sessions", options.sessions, 0), expect_at_least("--map-images", options.map_images, 2), expect_at_least("--folds", options.folds, 2);
+  if (tokens && options.pretrained) throw usage_error("--pretrained: a map to tokens needs no other part of a model; leave it out with --to tokens");
   if (options.block < 1) throw usage_error("--block must be 1 or more, {} given", options.block);
   const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false, false});
   std::unique_ptr<Targets> images;

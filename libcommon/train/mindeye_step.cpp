@@ -29,6 +29,12 @@ struct Together {
 
 }  // namespace
 
+Contrast contrast_of(std::int64_t epoch, std::int64_t epochs, double mixup_pct) {
+  const auto mixed = static_cast<std::int64_t>(mixup_pct * static_cast<double>(epochs));
+  if (epoch < mixed) return {true};
+  return {false, cosine_anneal(0.004, 0.0075, epochs - mixed).at(static_cast<std::size_t>(epoch - mixed))};
+}
+
 StepLoss mindeye_step(const models::MindEye& model, const Batch& batch, const Draws& draws, const StepSettings& s, Peers* peers) {
   constexpr double none = std::numeric_limits<double>::quiet_NaN();
   std::vector<std::int64_t> subject_rows;

@@ -28,6 +28,13 @@ struct Batch {
   at::Tensor cnx, cnx_aug;            // [B, P, W] ConvNeXt features of the clean and the augmented image; undefined: no such term
 };
 
+// Which contrastive loss an epoch has: BiMixCo in the first int(mixup_pct * epochs), then SoftCLIP at a temperature that goes from .004 to .0075 by a cosine.
+struct Contrast {
+  bool mixing = false;
+  double temperature = .004;  // of SoftCLIP
+};
+Contrast contrast_of(std::int64_t epoch, std::int64_t epochs, double mixup_pct);
+
 struct Draws {
   std::vector<Mix> mix;         // one per subject, of the joined batch: BiMixCo; empty: SoftCLIP with `temperature`
   double temperature = .004;

@@ -40,6 +40,16 @@ void PriorTrainOptions::describe(Describe& d) {
   d.option("--checkpoint-interval", checkpoint_interval, "epochs between checkpoints");
 }
 
+void PriorTrainOptions::check() const {
+  const auto size = [](const char* option, const std::optional<std::int64_t>& value) { expect_at_least(option, static_cast<double>(value.value_or(1)), 1); };
+  size("--depth", depth), size("--heads", heads), size("--dim-head", dim_head);
+  expect_at_least("--epochs", epochs, 1), expect_at_least("--checkpoint-interval", checkpoint_interval, 1);
+  expect_at_least("--weight-decay", weight_decay, 0), expect_at_least("--clip-gradient", clip_gradient, 0);
+  expect_above_zero("--max-lr", max_lr);
+  expect_share("--condition-drop", condition_drop);
+  expect_below_one("--ema", ema);
+}
+
 namespace {
 
 models::MindEyeConfig prior_config(const PriorTrainOptions& options, const store::Shape& shape, weights::StateDict& dict) {
@@ -52,6 +62,12 @@ models::MindEyeConfig prior_config(const PriorTrainOptions& options, const store
     const auto found = models::MindEyeConfig::detect(loader);
     if (!found.with_prior) throw data_error("{}: no prior to start from (tensor diffusion_prior.net.learned_query is missing)", dict.path());
     config.prior = found.prior;
+    const auto refuse = [&](const char* option, const std::optional<std::int64_t>& asked, std::int64_t there) {
+      if (asked && *asked != there) throw data_error("{} {}: the pretrained model {} has {}", option, *asked, dict.path(), there);
+    };
+    refuse("--depth", options.depth, found.prior.net.depth);
+    refuse("--heads", options.heads, found.prior.net.heads);
+    refuse("--dim-head", options.dim_head, found.prior.net.dim_head);
     if (config.prior.net.tokens != shape[1] || config.prior.net.width != shape[2])
       throw data_error("{}: its prior is for [{}, {}] tokens, {} has [{}, {}]", dict.path(), config.prior.net.tokens, config.prior.net.width, options.tokens.path, shape[1], shape[2]);
   } else {
@@ -67,6 +83,7 @@ models::MindEyeConfig prior_config(const PriorTrainOptions& options, const store
 }  // namespace
 
 Work prior_training_work(const PriorTrainOptions& options, const TrainContext& context) {
+  options.check();
   const store::StageReader reader(options.tokens.path);
   const auto shape = reader.array("tokens").shape();
   if (shape.size() != 3) throw data_error("{}: array tokens has shape [{}], [sample, T, D] expected", options.tokens.path, fmt::join(shape, ", "));
@@ -84,6 +101,7 @@ Work prior_training_work(const PriorTrainOptions& options, const TrainContext& c
 }
 
 std::string train_prior(const PriorTrainOptions& options, const TrainContext& context) {
+  options.check();
   const store::StageReader reader(options.tokens.path);
   const auto conditions = reader.array("tokens");
   const Targets targets(options.targets.path, false, false);
@@ -95,12 +113,12 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   if (shape.size() != 3 || shape[1] != targets.tokens() || shape[2] != targets.width())
     throw data_error("{}: array tokens has shape [{}], clip_tokens of {} are [{}, {}]", options.tokens.path, fmt::join(shape, ", "), options.targets.path,
                      targets.tokens(), targets.width());
-  if (options.epochs < 1) throw usage_error("--epochs: at least 1 expected, {} given", options.epochs);
 
   weights::StateDict dict;
   const models::MindEyeConfig config = prior_config(options, shape, dict);
   StartSource source(dict, context.seed, context.device, [](const std::string& name) { return name; });
   const models::MindEye model(source, config);
+  if (options.pretrained) source.finish({{"backbone."}});
   const auto& prior = *model.diffusion_prior;
   const auto parameters = with_official_decay(source.made(), options.weight_decay);
   AdamW optimizer(parameters);
@@ -110,8 +128,9 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   const std::int64_t per_epoch = std::max<std::int64_t>(1, samples / batch), total = per_epoch * options.epochs;
   const std::string partial = options.model.path + ".partial", resume = partial + "/resume.safetensors";
   std::vector<CurveRow> rows;
-  std::int64_t step = 0;
+  std::int64_t step = 0, taken = 0;  // batches seen; optimizer steps, which an overflow in float16 leaves out
   double sum = 0;
+  LossScale loss_scale;
   TrainingFolder folder(options.model.path, context.resume, context.overwrite);
   if (context.resume && fs::exists(resume)) {
     const c10::NoGradGuard no_grad;
@@ -124,6 +143,8 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
     optimizer.load_state(state.sub("optimizer."));
     if (average.on()) average.load(state, "average.");
     step = position.at("step");
+    taken = position.at("taken");
+    loss_scale = {position.at("loss_scale"), position.at("good")};
     sum = position.at("sum");
     rows = curves_from(position.at("rows"));
     log_info("resuming after step {} of {}", step, total);
@@ -136,11 +157,13 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   };
   const auto checkpoint = [&] {
     const c10::NoGradGuard no_grad;
+    if (!all_finite(parameters))  // what was good is not replaced
+      throw data_error("the weights are not finite after step {} of {}: the training has diverged; {}", step, total, folder.last_checkpoint());
     std::map<std::string, at::Tensor> state;
     for (const auto& p : parameters) state["weights." + p.name] = p.tensor.detach().cpu().contiguous();
     for (const auto& [name, tensor] : optimizer.state()) state["optimizer." + name] = tensor.cpu().contiguous();
     for (const auto& [name, tensor] : average.tensors()) state["average." + name] = tensor.cpu().contiguous();
-    const std::string text = Json{{"digest", context.config_digest}, {"step", step}, {"sum", sum}, {"rows", curves_json(rows)}}.dump();
+    const std::string text = Json{{"digest", context.config_digest}, {"step", step}, {"taken", taken}, {"loss_scale", loss_scale.scale}, {"good", loss_scale.good}, {"sum", sum}, {"rows", curves_json(rows)}}.dump();
     state["position"] = at::tensor(std::vector<std::uint8_t>(text.begin(), text.end()), at::kByte);
     weights::save_safetensors(resume, state);
     Json about{{"model", "mindeye2"}, {"clip_emb_dim", shape[2]}, {"clip_seq_dim", shape[1]}, {"prior_depth", config.prior.net.depth},
@@ -179,21 +202,28 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
       }
       const double value = loss.item<double>();
       if (!std::isfinite(value)) {
-        checkpoint();
-        throw data_error("the loss is {} at step {} (epoch {}, batch {}); the model before this step is in {}/last", std::fabs(value), step, epoch, i, partial);
+        const bool kept = all_finite(parameters);
+        if (kept) checkpoint();
+        throw data_error("the loss is {} at step {} (epoch {}, batch {}); {}", std::fabs(value), step, epoch, i,
+                         kept ? fmt::format("the model before this step is in {}/last", partial) : folder.last_checkpoint());
       }
-      loss.backward();
-      if (options.clip_gradient > 0)
-        if (const double norm = optimizer.gradient_norm(); norm > options.clip_gradient) optimizer.scale_gradients(options.clip_gradient / (norm + 1e-6));
-      const Rate rate = options.schedule == Schedule::linear ? LinearRamp{options.max_lr, total}.at(step)
-                                                             : OneCycle{options.max_lr, total, OneCycle::official_pct_start(options.epochs)}.at(step);
-      optimizer.step(rate.lr, rate.beta1);
-      average.update(parameters, step);
+      const bool scaled = context.dtype == at::kHalf;
+      (scaled ? loss * loss_scale.scale : loss).backward();
+      if (scaled) optimizer.scale_gradients(1 / loss_scale.scale);
+      const double norm = scaled || options.clip_gradient > 0 ? optimizer.gradient_norm() : 0;
+      if (scaled) loss_scale.update(std::isfinite(norm));
+      const Rate rate = options.schedule == Schedule::linear ? LinearRamp{options.max_lr, total}.at(taken)
+                                                             : OneCycle{options.max_lr, total, OneCycle::official_pct_start(options.epochs)}.at(taken);
+      if (std::isfinite(norm) || !scaled) {  // an overflow leaves the step out, and the schedule waits
+        optimizer.clip_gradients(norm, options.clip_gradient);
+        optimizer.step(rate.lr, rate.beta1);
+        average.update(parameters, taken++);
+      }
       ++step;
       sum += value;
       progress.advance();
       if (i + 1 == per_epoch) {
-        rows.push_back({{"epoch", double(epoch)}, {"step", double(step)}, {"lr", rate.lr}, {"loss", sum / double(per_epoch)}, {"loss_prior", sum / double(per_epoch)}});
+        rows.push_back({{"epoch", double(epoch)}, {"step", double(taken)}, {"lr", rate.lr}, {"loss", sum / double(per_epoch)}, {"loss_prior", sum / double(per_epoch)}});
         log_info("epoch {}, step {}, lr {:.3g}, loss_prior {:.5g}", epoch, step, rate.lr, sum / double(per_epoch));
         sum = 0;
       }

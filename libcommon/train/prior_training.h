@@ -20,6 +20,7 @@ struct PriorTrainOptions {
   Schedule schedule = Schedule::cycle;
   int checkpoint_interval = 5;
   void describe(Describe& d);
+  void check() const;  // Exit::usage naming the first option whose value makes no sense
 };
 
 Work prior_training_work(const PriorTrainOptions& options, const TrainContext& context);

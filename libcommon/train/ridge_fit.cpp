@@ -209,7 +209,7 @@ at::Tensor RidgeSolver::k_fold_r2(const at::Tensor& y, double alpha, std::int64_
     const at::Tensor predicted = fold.test_kernel.mm(fold.vectors.mm(shrink * inner)) + mean;
     const at::Tensor sse = (test - predicted).square().sum({0}, false, at::kDouble);
     const at::Tensor sst = (test - test.mean({0}, true)).square().sum({0}, false, at::kDouble);
-    sum += 1 - sse / sst;
+    sum += at::where(sst > 0, 1 - sse / sst, 0.);  // a target that does not vary here says nothing about alpha
   }
   return sum / static_cast<double>(count);
 }

@@ -1,5 +1,7 @@
 #include "train/train_options.h"
 
+#include "base/error.h"
+
 namespace me2::train {
 
 void TrainOptions::describe(Describe& d) {
@@ -32,7 +34,7 @@ void TrainOptions::describe(Describe& d) {
   d.option("--mixup-pct", mixup_pct, "share of the epochs with BiMixCo before SoftCLIP");
   d.option("--condition-drop", condition_drop, "probability of dropping the prior's brain and image tokens");
   d.option("--corrected-mixco", corrected_mixco, "MixCo indices with the subject's row offset and without lost weight (the reference has neither)");
-  d.option("--image-aug", image_aug, "use the augmented variants of the targets (clip_tokens_augmented), drawn per sample and step");
+  d.option("--image-aug", image_aug, "targets of colour-jittered pictures for three samples in ten, drawn per sample and step from the variants that me2-embed images --augmented wrote");
   d.option("--schedule", schedule, "learning rate over the steps");
   d.option("--max-lr", max_lr, "largest learning rate");
   d.option("--weight-decay", weight_decay, "AdamW's decoupled decay");
@@ -52,6 +54,38 @@ void TrainOptions::describe(Describe& d) {
   d.option("--half-betas", half_betas, "keep betas in memory as float16, as the reference does");
   d.option("--nproc", nproc, "processes on this machine that share each batch, and --threads, with the result of one up to rounding; torchrun and srun start them otherwise");
   d.option("--export-official", export_official, "also write the weights as the reference's last.pth");
+}
+
+void expect_at_least(const char* option, double value, double least) {
+  if (!(value >= least)) throw usage_error("{}: at least {} expected, {} given", option, least, value);
+}
+void expect_above_zero(const char* option, double value) {
+  if (!(value > 0)) throw usage_error("{}: more than 0 expected, {} given", option, value);
+}
+void expect_share(const char* option, double value) {
+  if (!(value >= 0 && value <= 1)) throw usage_error("{}: 0 to 1 expected, {} given", option, value);
+}
+void expect_below_one(const char* option, double value) {
+  if (!(value >= 0 && value < 1)) throw usage_error("{}: 0 or more and below 1 expected, {} given", option, value);
+}
+
+void TrainOptions::check() const {
+  if (subjects.empty()) throw usage_error("--subjects: at least one subject store expected");
+  if (!names.empty() && names.size() != subjects.size()) throw usage_error("--names: {} names for {} subjects", names.size(), subjects.size());
+  const auto size = [](const char* option, const std::optional<std::int64_t>& value) { expect_at_least(option, static_cast<double>(value.value_or(1)), 1); };
+  size("--hidden", hidden), size("--blocks", blocks), size("--prior-depth", prior_depth), size("--prior-heads", prior_heads), size("--prior-dim-head", prior_dim_head);
+  expect_at_least("--epochs", epochs, 1), expect_at_least("--accumulate", accumulate, 1), expect_at_least("--checkpoint-interval", checkpoint_interval, 1);
+  expect_at_least("--test-images", test_images, 1);
+  expect_at_least("--sessions", sessions, 0), expect_at_least("--samples-per-epoch", static_cast<double>(samples_per_epoch), 0);
+  expect_at_least("--checkpoint-steps", checkpoint_steps, 0), expect_at_least("--evaluate-interval", evaluate_interval, 0), expect_at_least("--early-stop", early_stop, 0);
+  expect_at_least("--prior-scale", prior_scale, 0), expect_at_least("--clip-scale", clip_scale, 0), expect_at_least("--blur-scale", blur_scale, 0), expect_at_least("--cont-scale", cont_scale, 0);
+  expect_at_least("--weight-decay", weight_decay, 0), expect_at_least("--clip-gradient", clip_gradient, 0), expect_at_least("--lora", lora, 0), expect_at_least("--lora-alpha", lora_alpha, 0);
+  expect_above_zero("--max-lr", max_lr);
+  expect_share("--mixup-pct", mixup_pct), expect_share("--condition-drop", condition_drop), expect_share("--holdout", holdout);
+  expect_below_one("--dropout", dropout), expect_below_one("--lowlevel-dropout", lowlevel_dropout), expect_below_one("--ema", ema);
+  if (ema > 0 && lora > 0) throw usage_error("--ema and --lora cannot be combined");
+  if (ridge == RidgeStart::keep && !pretrained) throw usage_error("--ridge keep: there is no --pretrained model to keep it from");
+  if (mlp && export_official) throw usage_error("--export-official: the reference has no two-layer subject map (--mlp-map)");
 }
 
 }  // namespace me2::train

@@ -50,7 +50,14 @@ struct TrainOptions {
   int nproc = 1;
 
   void describe(Describe& d);
+  void check() const;  // Exit::usage naming the first option whose value makes no sense
 };
+
+// Each Exit::usage with the option's name, what it may be and what was given.
+void expect_at_least(const char* option, double value, double least);
+void expect_above_zero(const char* option, double value);
+void expect_share(const char* option, double value);       // 0 to 1
+void expect_below_one(const char* option, double value);   // 0 to 1, not 1 itself
 
 }  // namespace me2::train
 

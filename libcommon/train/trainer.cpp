@@ -19,15 +19,10 @@
 namespace me2::train {
 
 Trainer::Trainer(const TrainOptions& options, const TrainContext& context, Peers* peers) : options_(options), context_(context), peers_(peers) {
-  if (options_.subjects.empty()) throw usage_error("--subjects: at least one subject store expected");
-  if (!options_.names.empty() && options_.names.size() != options_.subjects.size())
-    throw usage_error("--names: {} names for {} subjects", options_.names.size(), options_.subjects.size());
-  if (options_.epochs < 1) throw usage_error("--epochs: at least 1 expected, {} given", options_.epochs);
-  if (options_.accumulate < 1) throw usage_error("--accumulate: at least 1 expected, {} given", options_.accumulate);
-  if (!(options_.mixup_pct >= 0 && options_.mixup_pct <= 1)) throw usage_error("--mixup-pct: 0 to 1 expected, {} given", options_.mixup_pct);
-  if (options_.ema < 0 || options_.ema >= 1) throw usage_error("--ema: 0 or a decay below 1 expected, {} given", options_.ema);
-  if (options_.ema > 0 && options_.lora > 0) throw usage_error("--ema and --lora cannot be combined");
-  if (options_.mlp && options_.export_official) throw usage_error("--export-official: the reference has no two-layer subject map (--mlp-map)");
+  options_.check();
+  if (options_.export_official)  // found out before the training, not after it
+    if (const auto folder = std::filesystem::absolute(*options_.export_official).parent_path(); !std::filesystem::is_directory(folder))
+      throw Error(Exit::cant_create, fmt::format("--export-official {}: there is no folder {}", *options_.export_official, folder.string()));
   settings_.prior_scale = options_.no_prior ? 0 : options_.prior_scale;
   settings_.clip_scale = options_.no_clip ? 0 : options_.clip_scale;
   settings_.blur_scale = options_.no_lowlevel ? 0 : options_.blur_scale;
@@ -225,8 +220,8 @@ at::Generator Trainer::generator(const std::string& what, std::int64_t where, bo
 }
 
 Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::vector<std::vector<std::int64_t>>& order, Draws& draws) const {
-  const auto where = epoch * iterations_ + iteration;
-  const bool mixing = epoch < static_cast<std::int64_t>(options_.mixup_pct * options_.epochs);
+  const auto where = epoch * std::max(iterations_, steps_per_epoch_ * options_.accumulate) + iteration;
+  const bool mixing = contrast_of(epoch, options_.epochs, options_.mixup_pct).mixing;
   Batch batch;
   std::vector<std::int32_t> all, stimulus;  // of the joined batch; of this process
   const Share share = together() ? Share(std::vector<std::int64_t>(subjects_.size(), per_subject_), peers_->rank(), peers_->size()) : Share();
@@ -250,18 +245,25 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
   for (const auto i : mine) stimulus.push_back(all[static_cast<std::size_t>(i)]);
   Random random(context_.seed, fmt::format("augment/{}", where));
   const auto target = [&](const char* name) { return targets_->get(name, stimulus).to(context_.device); };
-  const auto augmented = [&](const char* name) {
-    const auto drawn = targets_->draw_variants(name, all.size(), random);
+  const auto draw = [&](const char* name, double clean) {  // for the joined batch, so that processes agree; this one's
+    const auto drawn = targets_->draw_variants(name, all.size(), clean, random);
     std::vector<std::int64_t> variants;
     for (const auto i : mine) variants.push_back(drawn[static_cast<std::size_t>(i)]);
-    return targets_->variants(name, stimulus, variants).to(context_.device);
+    return variants;
   };
-  batch.clip_target = options_.image_aug ? augmented("clip_tokens") : target("clip_tokens");
-  if (lowlevel_) batch.vae_latent = target("vae_latent");
+  const auto variant = [&](const char* name, const std::vector<std::int64_t>& which) { return targets_->variants(name, stimulus, which).to(context_.device); };
+  if (options_.image_aug) {  // one picture behind both targets
+    const auto which = draw("clip_tokens", .7);  // the reference jitters with p .3
+    batch.clip_target = variant("clip_tokens", which);
+    if (lowlevel_) batch.vae_latent = variant("vae_latent", which);
+  } else {
+    batch.clip_target = target("clip_tokens");
+    if (lowlevel_) batch.vae_latent = target("vae_latent");
+  }
   if (cnx_) {
     batch.cnx = target("cnx_feature");
     if (targets_->has("cnx_feature_aug")) batch.cnx_aug = target("cnx_feature_aug");  // one variant per image, as me2-embed images writes it
-    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = augmented("cnx_feature");
+    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = variant("cnx_feature", draw("cnx_feature", 0));
   }
   if (model_->diffusion_prior) {
     const at::Tensor like = at::empty({static_cast<std::int64_t>(all.size()), targets_->tokens(), targets_->width()}, at::kFloat);  // of the joined batch
@@ -273,17 +275,16 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
 }
 
 void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const std::vector<std::vector<std::int64_t>>& order) {
-  const auto mixed_epochs = static_cast<std::int64_t>(options_.mixup_pct * options_.epochs);
-  const auto temperatures = cosine_anneal(0.004, 0.0075, options_.epochs - mixed_epochs);
+  const Contrast contrast = contrast_of(epoch, options_.epochs, options_.mixup_pct);
   const double scale = context_.dtype == at::kHalf ? loss_scale_.scale : 1;
   optimizer_.zero_grad();
   for (std::int64_t k = 0; k < options_.accumulate; ++k) {
     const auto iteration = step_in_epoch * options_.accumulate + k;
     Draws draws;
     const Batch batch = batch_at(epoch, iteration, order, draws);
-    const nn::Training training{generator("dropout", epoch * iterations_ + iteration, true)};
+    const nn::Training training{generator("dropout", epoch * std::max(iterations_, steps_per_epoch_ * options_.accumulate) + iteration, true)};
     draws.dropout = &training;
-    if (epoch >= mixed_epochs) draws.temperature = temperatures[static_cast<std::size_t>(epoch - mixed_epochs)];
+    draws.temperature = contrast.temperature;
     StepLoss loss;
     {
       const Autocast mixed(context_.device, context_.dtype);
@@ -296,14 +297,12 @@ void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const st
       }
     }
     if (!std::isfinite(loss.loss)) {
-      const auto sound = [](const auto& p) { return p.tensor.isfinite().all().template item<bool>(); };
-      const auto& parameters = optimizer_.parameters();
-      const bool kept = std::all_of(parameters.begin(), parameters.end(), sound);
+      const bool kept = all_finite(optimizer_.parameters());
       if (kept) checkpoint(true);
       if (peers_) peers_->leave();  // the loss is the joined batch's: all see it
-      throw data_error("the loss is {} at step {} (epoch {}, batch {}; prior {}, contrastive {}, low-level {}); {} is in {}/last", std::fabs(loss.loss),
-                       position_, epoch, iteration, std::fabs(loss.prior), std::fabs(loss.clip), std::fabs(loss.blurry),
-                       kept ? "the model before this step" : "the last checkpoint", partial());
+      throw data_error("the loss is {} at step {} (epoch {}, batch {}; prior {}, contrastive {}, low-level {}); {}", std::fabs(loss.loss), position_, epoch,
+                       iteration, std::fabs(loss.prior), std::fabs(loss.clip), std::fabs(loss.blurry),
+                       kept ? fmt::format("the model before this step is in {}/last", partial()) : folder_.last_checkpoint());
     }
     (loss.total * (scale / static_cast<double>(options_.accumulate))).backward();
     const auto add = [](double& sum, double value) { sum += std::isnan(value) ? 0 : value; };
@@ -321,7 +320,7 @@ void Trainer::step_once(std::int64_t epoch, std::int64_t step_in_epoch, const st
       loss_scale_.update(std::isfinite(norm));
       if (!std::isfinite(norm)) return;  // overflow: no step, and the schedule waits
     }
-    if (options_.clip_gradient > 0 && norm > options_.clip_gradient) optimizer_.scale_gradients(options_.clip_gradient / (norm + 1e-6));
+    optimizer_.clip_gradients(norm, options_.clip_gradient);
   }
   const Rate now = rate();
   optimizer_.step(now.lr, now.beta1);

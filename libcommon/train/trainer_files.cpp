@@ -128,6 +128,11 @@ Work Trainer::work() const {
 }
 
 void Trainer::checkpoint(bool with_model) {
+  // The loss tells of weights that are not finite a step late: what was good is not replaced by them. They are the same in all processes.
+  if (!all_finite(optimizer_.parameters())) {
+    if (peers_) peers_->leave();
+    throw data_error("the weights are not finite after step {} of {}: the training has diverged; {}", position_, total_steps_, folder_.last_checkpoint());
+  }
   if (writes()) write_checkpoint(with_model);
   if (peers_) peers_->barrier();  // nobody leaves before it is written
 }

@@ -138,8 +138,11 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented, std::in
   for (std::size_t i = 0; i < stimulus.size(); ++i) row_.emplace(stimulus[i], static_cast<std::int64_t>(i));
   std::vector<std::string> names{"clip_tokens"};
   if (augmented) {
-    if (!group.has_array("clip_tokens_augmented")) throw data_error("{}: --image-aug: array clip_tokens_augmented [sample, variant, T, D] is missing", path);
-    names.push_back("clip_tokens_augmented");
+    for (const std::string name : {"clip_tokens_augmented", "vae_latent_augmented"}) {
+      if (name.starts_with("vae") && !lowlevel) continue;
+      if (!group.has_array(name)) throw data_error("{}: --image-aug: array {} [sample, variant, ...] is missing (me2-embed images --augmented makes it)", path, name);
+      names.push_back(name);
+    }
   }
   if (lowlevel)
     for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_aug", "cnx_feature_augmented"})
@@ -156,6 +159,14 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented, std::in
       source->all = source->read(0, array.shape()[0]);
     }
     arrays_[name] = source;
+  }
+  for (const auto& [name, source] : arrays_) {
+    if (!name.ends_with("_augmented") || !arrays_.contains(name.substr(0, name.size() - 10))) continue;
+    const auto clean = row_shape(name.substr(0, name.size() - 10)), &all = source->shape;
+    if (all.size() != clean.size() + 1 || all[0] < 1 || !std::equal(clean.begin(), clean.end(), all.begin() + 1))
+      throw data_error("{}: array {} has rows [{}], variants of [{}] expected", path, name, fmt::join(all, ", "), fmt::join(clean, ", "));
+    if (augmented && name.starts_with("vae") && all[0] != row_shape("clip_tokens_augmented")[0])
+      throw data_error("{}: array {} has {} variants, clip_tokens_augmented {}", path, name, all[0], row_shape("clip_tokens_augmented")[0]);
   }
   const auto shape = row_shape("clip_tokens");
   if (shape.size() != 2) throw data_error("{}: array clip_tokens has shape [{}], [sample, T, D] expected", path, fmt::join(group.array("clip_tokens").shape(), ", "));
@@ -209,10 +220,10 @@ at::Tensor Targets::token_columns(const std::vector<std::int32_t>& stimulus, std
   return out;
 }
 
-std::vector<std::int64_t> Targets::draw_variants(const std::string& array, std::size_t samples, Random& random) const {
+std::vector<std::int64_t> Targets::draw_variants(const std::string& array, std::size_t samples, double clean, Random& random) const {
   const auto variants = static_cast<std::uint64_t>(arrays_.at(array + "_augmented")->shape[0]);
   std::vector<std::int64_t> out(samples);
-  for (auto& variant : out) variant = static_cast<std::int64_t>(random.below(variants + 1));
+  for (auto& variant : out) variant = random.uniform() < clean ? 0 : 1 + static_cast<std::int64_t>(random.below(variants));
   return out;
 }
 

@@ -66,8 +66,8 @@ class Targets {
   // clip_tokens flattened, its columns first..first+count in the dtype they are stored in [n, count]: f16 or f32.
   at::Tensor token_columns(const std::vector<std::int32_t>& stimulus, std::int64_t first, std::int64_t count) const;
   bool half() const;  // whether token_columns are f16
-  // From clip_tokens_augmented [sample, K, ...]: variant 0..K, 0 being the clean one, for each sample.
-  std::vector<std::int64_t> draw_variants(const std::string& array, std::size_t samples, Random& random) const;
+  // For each sample 0, the clean array, in a share of `clean`, else one of the variants 1..K of `array`_augmented [sample, K, ...].
+  std::vector<std::int64_t> draw_variants(const std::string& array, std::size_t samples, double clean, Random& random) const;
   at::Tensor variants(const std::string& array, const std::vector<std::int32_t>& stimulus, const std::vector<std::int64_t>& variants) const;
 
  private:

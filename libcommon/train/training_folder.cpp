@@ -41,6 +41,10 @@ TrainingFolder& TrainingFolder::operator=(TrainingFolder&& other) noexcept {
   return *this;
 }
 
+std::string TrainingFolder::last_checkpoint() const {
+  return fs::exists(path_ + "/last/config.json") ? fmt::format("the last checkpoint is in {}/last", path_) : "no checkpoint had been made before";
+}
+
 void TrainingFolder::publish() {
   std::error_code failed;
   fs::remove_all(model_, failed);

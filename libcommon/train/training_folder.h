@@ -13,6 +13,7 @@ class TrainingFolder {
   TrainingFolder(TrainingFolder&& other) noexcept;
   TrainingFolder& operator=(TrainingFolder&& other) noexcept;
 
+  std::string last_checkpoint() const;  // where it is, as the end of a sentence
   // last/ becomes the model (replacing one that is there) and the folder is removed.
   void publish();
 

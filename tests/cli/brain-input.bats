@@ -90,3 +90,42 @@ assert_refused() {  # WORDS COMMAND...: exit 65, one line with those words
   ! cmp -s new_test/model.safetensors test/model.safetensors
   ! cmp -s fit-new_test/model.safetensors fit-test/model.safetensors
 }
+@test "prior train: a model to start from is taken whole or refused, and another size than it has is refused" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 -q
+  me2-align apply w/a.zarr latent.zarr --model m --split train -q
+  me2-embed brain latent.zarr tokens.zarr --model m -q
+  edited m more +diffusion_prior.net.surprise '[5]'
+  assert_refused 'net.surprise \(shape \[5\]\) is not part of this network' me2-prior train tokens.zarr w/targets.zarr p --pretrained more
+  cp -r m less
+  sed -i 's/net\.null_brain_embeds/net.null_braim_embeds/' less/model.safetensors  # as long: the header stays whole
+  assert_refused 'null_brain_embeds is missing' me2-prior train tokens.zarr w/targets.zarr p --pretrained less
+  assert_refused '--depth 3: the pretrained model m has 1' me2-prior train tokens.zarr w/targets.zarr p --pretrained m --depth 3
+  [ ! -e p ] && [ ! -e p.partial ]
+  me2-prior train tokens.zarr w/targets.zarr p --pretrained m --epochs 1 -q
+}
+@test "train, prior train and fit: a value that makes no sense is a usage error that names its option, before any work" {
+  assert_usage() {  # OPTION COMMAND...
+    run -64 --separate-stderr "${@:2}"
+    assert_one_line_of_error
+    assert_regex "$stderr" "$1"
+    [ ! -e n ] && [ ! -e n.partial ]
+  }
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 -q
+  me2-align apply w/a.zarr latent.zarr --model m -q
+  me2-embed brain latent.zarr tokens.zarr --model m -q
+  for option in "--epochs 0" "--accumulate 0" "--sessions -1" "--samples-per-epoch -4" "--prior-heads 0" "--prior-dim-head 0" "--dropout 1" "--lowlevel-dropout -1" "--condition-drop 1.5" \
+                "--mixup-pct 2" "--max-lr 0" "--weight-decay -1" "--clip-gradient -1" "--ema 1" "--lora -1" "--early-stop -1" "--holdout 2" "--checkpoint-interval 0" "--checkpoint-steps -1" \
+                "--test-images 0" "--prior-scale -3" "--ridge keep"; do
+    assert_usage "${option% *}" train w/targets.zarr n --subjects w/a.zarr $option
+  done
+  for option in "--epochs 0" "--depth 0" "--heads 0" "--condition-drop 2" "--ema 1" "--max-lr -1" "--checkpoint-interval 0"; do
+    assert_usage "${option% *}" me2-prior train tokens.zarr w/targets.zarr n $option
+  done
+  for option in "--sessions -2" "--folds 1" "--map-images 1" "--alphas 0"; do
+    assert_usage "${option% *}|alpha must be above 0" me2-align fit w/a.zarr n --targets latent.zarr $option
+  done
+  assert_usage --pretrained me2-align fit w/a.zarr n --to tokens --from-tokens w/targets.zarr --pretrained m
+  run -73 --separate-stderr train w/targets.zarr n --subjects w/a.zarr --export-official nowhere/last.pth  # known before the training
+  assert_one_line_of_error
+  [ ! -e n ] && [ ! -e n.partial ]
+}

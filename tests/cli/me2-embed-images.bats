@@ -101,3 +101,39 @@ close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance
   me2-embed images scenes/stimuli.zarr targets.zarr --model whole --threads 1 --quiet
   run -0 me2-preprocess show targets.zarr --array clip_tokens
 }
+
+@test "images: --augmented writes jittered variants, each of its own, the clean arrays as they were" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 12 --side 32 --quiet > /dev/null
+  images scenes/stimuli.zarr plain.zarr --model "$case"
+  images scenes/stimuli.zarr more.zarr --model "$case" --augmented 2 --batch-size 5
+  me2-test-store same -q plain.zarr more.zarr --array clip_tokens --array clip_pooled
+  run -0 me2-preprocess show more.zarr
+  assert_output --regexp 'clip_tokens_augmented +f4 +\[12, 2, '
+  images scenes/stimuli.zarr ones.zarr --model "$case" --augmented 2 --batch-size 1
+  me2-test-golden close more.zarr ones.zarr --array clip_tokens_augmented --tolerance 1e-4
+  me2-preprocess show more.zarr --array clip_tokens_augmented --npy variants.npy > /dev/null
+  me2-preprocess show more.zarr --array clip_tokens --npy clean.npy > /dev/null
+  python3 - << 'EOF'
+import ast, struct
+def load(path):
+    data = open(path, "rb").read()
+    size = struct.unpack("<H", data[8:10])[0]
+    shape = ast.literal_eval(data[10:10 + size].decode())["shape"]
+    body = data[10 + size:]
+    return shape, struct.unpack(f"<{len(body) // 4}f", body)
+(rows, variants, *_), values = load("variants.npy")
+_, clean = load("clean.npy")
+n = len(clean) // rows
+distance = lambda a, b: sum((x - y) ** 2 for x, y in zip(a, b)) / n
+spread = distance(clean[:n], clean[n:2 * n])
+for i in range(rows):
+    of = clean[i * n:(i + 1) * n]
+    first, second = (values[(i * variants + k) * n:(i * variants + k + 1) * n] for k in range(2))
+    assert distance(of, first) > 0 and distance(of, second) > 0 and distance(first, second) > 0, i  # another picture each time
+mean = sum(distance(clean[i * n:(i + 1) * n], values[i * variants * n:(i * variants + 1) * n]) for i in range(rows)) / rows
+assert mean < spread, (mean, spread)  # but of the same scene
+EOF
+  run -64 --separate-stderr images scenes/stimuli.zarr none.zarr --model "$case" --augmented -1
+  assert_one_line_of_error
+}

@@ -87,7 +87,7 @@ sample() { me2-prior sample -q "$@" --model "$MODEL"; }
   assert_one_line_of_error; assert_regex "$stderr" 'shape \[19, 2'; assert_regex "$stderr" '\[9, 2'; [ ! -e out.zarr ]
 }
 @test "sample: steps outside the schedule, a negative number of draws and f16 on the CPU are usage errors" {
-  for bad in "--steps 101" "--steps 1" "--draws 0" "--dtype f16"; do
+  for bad in "--steps 101" "--steps 1" "--draws 0" "--draws 65537" "--dtype f16"; do
     run -64 --separate-stderr me2-prior sample tokens.zarr out.zarr --model "$MODEL" $bad
     assert_one_line_of_error
   done

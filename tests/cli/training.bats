@@ -33,16 +33,19 @@ assert_same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   assert_same whole parts; [ ! -e parts.partial ]
 }
 @test "train: killed with -9 and resumed, the bytes of an undisturbed run" {
-  args=(--subjects w/a.zarr --epochs 60 --checkpoint-steps 3 --no-lowlevel --ema 0.9 -q)
   forget() { rm -r parts; touch stamp; }
-  train w/targets.zarr whole "${args[@]}"
-  for n in 1 2 3; do
-    touch stamp
-    interrupted KILL '[ parts.partial/resume.safetensors -nt stamp ]' me2-embed train w/targets.zarr parts "${args[@]}" "${TINY[@]}" --resume
-    assert_equal "$status" 137
+  for every in "--checkpoint-steps 3" "--checkpoint-interval 2"; do
+    args=(--subjects w/a.zarr --epochs 60 $every --no-lowlevel --ema 0.9 -q)
+    rm -rf whole parts
+    train w/targets.zarr whole "${args[@]}"
+    for n in 1 2; do
+      touch stamp
+      interrupted KILL '[ parts.partial/resume.safetensors -nt stamp ]' me2-embed train w/targets.zarr parts "${args[@]}" "${TINY[@]}" --resume
+      assert_equal "$status" 137
+    done
+    train w/targets.zarr parts "${args[@]}" --resume
+    assert_same whole parts
   done
-  train w/targets.zarr parts "${args[@]}" --resume
-  assert_same whole parts
 }
 @test "train: pretraining on two subjects, then one with a fresh ridge, low-rank updates and an official export" {
   train w/targets.zarr pre --subjects w/a.zarr --subjects w/b.zarr --epochs 2 --no-lowlevel -q

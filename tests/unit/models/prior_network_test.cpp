@@ -14,6 +14,26 @@ struct Case {
   at::Tensor image = golden.in("image_embed"), brain = golden.in("text_embed"), times = golden.in("timesteps");
 };
 
+TEST(PriorNetwork, AFreshOneStartsAsTheReferences) {  // models.py: randn for the nulls, randn / sqrt(dim) for the query; null_kv and positions as dalle2-pytorch
+  PriorNetworkConfig config;
+  config.tokens = 64;
+  config.width = 100;
+  config.depth = 1;
+  config.heads = 50;
+  config.dim_head = 40;
+  config.inner = 400;
+  nn::Initialiser fresh(3);
+  const PriorNetwork net(nn::Scope(fresh), config);
+  const auto deviation = [](const at::Tensor& x) { return x.std().item<double>(); };  // of 80 draws at the least, most of thousands
+  EXPECT_NEAR(deviation(net.learned_query), .1, .005);
+  EXPECT_NEAR(deviation(net.null_brain_embeds), 1, .05);
+  EXPECT_NEAR(deviation(net.null_image_embed), 1, .05);
+  EXPECT_NEAR(deviation(net.relative_attention_bias), 1, .1);
+  EXPECT_NEAR(deviation(net.layers[0].attention.null_kv), 1, .35);
+  EXPECT_NEAR(deviation(net.project_out.weight), .1 / std::sqrt(3.), .003);  // uniform in 1/sqrt(fan in): nn.Linear's
+  EXPECT_TRUE(net.norm.g.equal(at::ones({100})));
+}
+
 TEST(PriorNetwork, GoldenIntermediates) {
   ME2_NEEDS_GOLDEN("prior_network");
   Case c;

@@ -1,6 +1,8 @@
 #include "train/align_fit.h"
 
 #include <numeric>
+#include <set>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -145,6 +147,116 @@ TEST_F(Fit, KeepsTheRestOfThePretrainedModelAndRefusesAnotherWidth) {
   EXPECT_THROW(fit_subject(o, ""), Error);  // no image in common
 }
 
+// Every option reaches the fit: the weights are those of fit_ridge on the rows that it says, put together here.
+TEST_F(Fit, OptionsAreThoseOfTheFit) {
+  // Images 20..69 in session 1, 70..99 in session 2, and the first ten once more in session 1.
+  auto group = store::Group::create(at("twice.zarr"));
+  const at::Tensor seen = at::cat({at::arange(20, 100), at::arange(20, 30)}).to(at::kInt);
+  const at::Tensor betas = latents.index_select(0, seen.to(at::kLong)).mm(at::randn({6, 15}, test::made_generator(8))) + .5 * at::randn({90, 15}, test::made_generator(9)) + 1;
+  test::put<float>(group, "betas", betas, {"trial", "voxel"});
+  test::put<std::int32_t>(group, "stimulus", seen, {"trial"});
+  test::put<std::int16_t>(group, "session", at::cat({at::ones({50}), at::full({30}, 2), at::ones({10})}).to(at::kShort), {"trial"});
+  test::put<std::int8_t>(group, "split", at::zeros({90}, at::kChar), {"trial"});
+  const auto check = [&](const std::string& what, FitOptions o, RidgeOptions ridge, const at::Tensor& trials, bool means) {
+    o.subject.path = at("twice.zarr");
+    o.targets = {{at("one.zarr")}};
+    o.model.path = at(what);
+    const Json report = parse_json(fit_subject(o, ""), "fit");
+    at::Tensor x = betas.index_select(0, trials), y = latents.index_select(0, seen.index_select(0, trials).to(at::kLong));
+    const at::Tensor known = seen.index_select(0, trials).lt(80);  // store one has images 0..79
+    x = x.index({known});
+    y = y.index({known});
+    if (means) {  // trials 80..89 repeat 20..29, which are the first ten rows
+      x.narrow(0, 0, 10).copy_((x.narrow(0, 0, 10) + x.narrow(0, x.size(0) - 10, 10)) / 2);
+      x = x.narrow(0, 0, x.size(0) - 10);
+      y = y.narrow(0, 0, y.size(0) - 10);
+    }
+    const auto want = fit_ridge(x, 6, [&](auto first, auto count) { return y.narrow(1, first, count); }, ridge);
+    EXPECT_EQ(report.at("rows"), x.size(0)) << what;
+    EXPECT_LE((weights::StateDict::open(at(what)).get("ridge.linears.0.weight") - want.weight).abs().max().item<double>(), 1e-5) << what;
+    EXPECT_NEAR(report.at("leave_one_out_r2").get<double>(), want.r2, 1e-6) << what;
+    return want.alpha;
+  };
+  const at::Tensor all = at::arange(90);
+  FitOptions o;
+  RidgeOptions r;
+  check("plain", o, r, all, true);
+  o.alphas = r.alphas = {.01, 1, 30, 1000};
+  check("alphas", o, r, all, true);
+  o.alpha_by = r.by = AlphaBy::k_fold;
+  o.folds = 4;
+  r.folds = 4;
+  check("folds", o, r, all, true);
+  o.per_target = r.per_target = true;
+  check("each", o, r, all, true);
+  o.alpha_by = r.by = AlphaBy::gcv;
+  check("gcv", o, r, all, true);
+  o.no_intercept = true;
+  r.intercept = false;
+  check("origin", o, r, all, true);
+  o.each_trial = true;
+  check("trials", o, r, all, false);
+  o.sessions = 1;
+  check("session", o, r, at::cat({at::arange(50), at::arange(80, 90)}), false);
+}
+
+TEST_F(Fit, TheMapFromTokensLearnsFromNoMoreImagesThanAllowed) {
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.targets = {{at("one.zarr")}, {at("two.zarr")}};
+  o.from_tokens = InputPath{at("targets.zarr")};
+  o.map_images = 30;
+  EXPECT_EQ(parse_json(fit_subject(o, ""), "fit").at("map").at("images"), 30);
+}
+
+// Two showings by one subject and one by another: the mean over a store's trials first, then over stores.
+TEST_F(Fit, TargetsAreMeansOverShowingsAndThenOverSubjects) {
+  const at::Tensor other = latents.narrow(0, 40, 60) + 1;
+  write("three.zarr", at::arange(40, 100), other);
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.targets = {{at("two.zarr")}, {at("three.zarr")}};
+  o.alphas = {1};
+  fit_subject(o, "");
+  const SubjectTrials trials(at("new.zarr"), "", {});
+  std::vector<std::int64_t> rows(trials.train().begin() + 20, trials.train().begin() + 80);  // images 40..99
+  const at::Tensor y = latents.narrow(0, 40, 60) + .5;
+  const auto want = fit_ridge(trials.betas(rows), 6, [&](auto first, auto count) { return y.narrow(1, first, count); }, {{1}});
+  const auto model = weights::StateDict::open(at("m"));
+  EXPECT_LE((model.get("ridge.linears.0.weight") - want.weight).abs().max().item<double>(), 1e-4);
+  EXPECT_LE((model.get("ridge.linears.0.bias") - want.bias).abs().max().item<double>(), 1e-4);
+}
+
+TEST_F(Fit, ANumberThatIsNotFiniteIsNamedWithItsStore) {
+  const auto refused = [](const FitOptions& o, const std::string& text) {
+    try {
+      fit_subject(o, "");
+      FAIL() << "no error";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
+      EXPECT_FALSE(std::filesystem::exists(o.model.path));
+    }
+  };
+  at::Tensor broken = latents.narrow(0, 0, 80).clone();
+  broken[50][2] = std::numeric_limits<float>::quiet_NaN();
+  write("nan.zarr", at::arange(0, 80), broken);
+  FitOptions o;
+  o.subject.path = at("new.zarr");
+  o.model.path = at("m");
+  o.targets = {{at("nan.zarr")}};
+  refused(o, "nan.zarr: array latent: a value in rows 0 to 79 is not finite");
+  auto targets = store::Group::open(at("targets.zarr"));
+  auto values = targets.array("clip_tokens").read<float>();
+  values[static_cast<std::size_t>(100 * world.tokens * world.width)] = std::numeric_limits<float>::infinity();
+  targets.array("clip_tokens").write(values.data());
+  o.targets.clear();
+  o.to = FitTo::tokens;
+  o.from_tokens = InputPath{at("targets.zarr")};
+  refused(o, "targets.zarr: array clip_tokens: a value is not finite");
+}
+
 TEST_F(Fit, PriorAloneLearnsAndResumesToTheSameBytes) {
   const at::Tensor tokens = Targets(at("targets.zarr"), false, false).get("clip_tokens", [&] {
     std::vector<std::int32_t> all(static_cast<std::size_t>(world.images));
@@ -173,6 +285,132 @@ TEST_F(Fit, PriorAloneLearnsAndResumesToTheSameBytes) {
   }
   train_prior(o, c);
   EXPECT_TRUE(read_file(at("parts/model.safetensors")) == read_file(at("whole/model.safetensors")));
+  // Weights that are not finite replace no checkpoint, whether a loss tells of them or not.
+  for (const int epochs : {2, 30}) {
+    o.epochs = epochs;
+    o.max_lr = 3e-3;
+    o.model.path = at(fmt::format("bad{}", epochs));
+    c = {};
+    c.batch_size = world.images / 2;
+    request_stop(15);
+    EXPECT_THROW(train_prior(o, c), Error);
+    clear_stop();
+    const std::string last = o.model.path + ".partial/last/model.safetensors", good = read_file(last);
+    o.max_lr = 1e300;
+    c.resume = true;
+    EXPECT_THROW(train_prior(o, c), Error);
+    EXPECT_TRUE(read_file(last) == good) << epochs;
+  }
+}
+
+TEST_F(Fit, EveryOptionOfThePriorsTrainingLeavesItsMarkAndAnAverageIsResumed) {
+  const at::Tensor tokens = Targets(at("targets.zarr"), false, false).get("clip_tokens", {0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  auto group = store::Group::create(at("tokens.zarr"));
+  test::put<std::int32_t>(group, "stimulus", at::arange(10, at::kInt), {"sample"});
+  test::put<float>(group, "tokens", tokens, {"sample", "token", "feature"});
+  PriorTrainOptions plain;
+  plain.tokens.path = at("tokens.zarr");
+  plain.targets.path = at("targets.zarr");
+  plain.depth = 1;
+  plain.epochs = 4;
+  plain.max_lr = 1e-2;
+  int n = 0;
+  const auto trained = [&](PriorTrainOptions o, std::uint64_t seed = 42) {
+    o.model.path = at(fmt::format("p{}", n++));
+    TrainContext c;
+    c.seed = seed;
+    c.batch_size = 5;
+    train_prior(o, c);
+    return read_file(o.model.path + "/model.safetensors");
+  };
+  const std::string want = trained(plain);
+  EXPECT_TRUE(trained(plain) == want);
+  EXPECT_FALSE(trained(plain, 43) == want);
+  const auto differs = [&](const char* what, const std::function<void(PriorTrainOptions&)>& change) {
+    auto o = plain;
+    change(o);
+    EXPECT_FALSE(trained(o) == want) << what;
+  };
+  differs("condition drop", [](auto& o) { o.condition_drop = 0; });
+  differs("average", [](auto& o) { o.ema = .9; });
+  differs("clipping", [](auto& o) { o.clip_gradient = 1e-3, o.weight_decay = .01; });
+  differs("schedule", [](auto& o) { o.schedule = Schedule::linear; });
+  differs("decay", [](auto& o) { o.weight_decay = .5; });
+  differs("depth", [](auto& o) { o.depth = 2; });
+  plain.ema = .9;
+  const std::string averaged = trained(plain);
+  plain.model.path = at("parts");
+  TrainContext c;
+  c.batch_size = 5;
+  for (int k = 0; k < 3; ++k) {
+    request_stop(15);
+    EXPECT_THROW(train_prior(plain, c), Error);
+    clear_stop();
+    c.resume = true;
+  }
+  train_prior(plain, c);
+  EXPECT_TRUE(read_file(at("parts/model.safetensors")) == averaged);
+}
+
+// Without learning: one sample, whose loss in each epoch is that of other times and noise; three in batches of two, of which each epoch leaves
+// out another one: the loss tells whether the third, with tokens a hundred times as large, was there.
+TEST_F(Fit, ThePriorsEpochsDrawAnewAndHaveOrdersOfTheirOwn) {
+  auto targets = store::Group::open(at("targets.zarr"));
+  auto values = targets.array("clip_tokens").read<float>();
+  const auto row = static_cast<std::size_t>(world.tokens * world.width);
+  for (std::size_t i = 2 * row; i < 3 * row; ++i) values[i] *= 100;
+  targets.array("clip_tokens").write(values.data());
+  const auto losses = [&](std::int64_t samples, std::int64_t batch) {
+    std::filesystem::remove_all(at("tokens.zarr"));
+    std::filesystem::remove_all(at("m"));
+    auto group = store::Group::create(at("tokens.zarr"));
+    test::put<std::int32_t>(group, "stimulus", at::arange(samples, at::kInt), {"sample"});
+    test::put<float>(group, "tokens", at::randn({samples, world.tokens, world.width}, test::made_generator(5)), {"sample", "token", "feature"});
+    PriorTrainOptions o;
+    o.tokens.path = at("tokens.zarr");
+    o.targets.path = at("targets.zarr");
+    o.model.path = at("m");
+    o.depth = 1;
+    o.epochs = 20;
+    o.max_lr = 1e-30;
+    TrainContext c;
+    c.batch_size = batch;
+    train_prior(o, c);
+    std::istringstream lines(read_file(at("m/curves.csv")));
+    std::string line;
+    std::vector<double> out;
+    for (std::getline(lines, line); std::getline(lines, line);) out.push_back(std::stod(line.substr(line.rfind(',') + 1)));
+    return out;
+  };
+  const auto one = losses(1, 1);
+  EXPECT_EQ(std::set<double>(one.begin(), one.end()).size(), 20u);
+  const auto three = losses(3, 2);
+  const auto large = std::count_if(three.begin(), three.end(), [](double loss) { return loss > 100; });
+  EXPECT_GT(large, 5);  // two epochs in three
+  EXPECT_LT(large, 20);
+}
+
+TEST_F(Fit, ThePriorInHalfPrecisionLeavesOutStepsThatOverflow) {
+  auto targets = store::Group::open(at("targets.zarr"));
+  auto values = targets.array("clip_tokens").read<float>();
+  auto group = store::Group::create(at("tokens.zarr"));
+  test::put<std::int32_t>(group, "stimulus", at::arange(world.images).to(at::kInt), {"sample"});
+  test::put<float>(group, "tokens", at::from_blob(values.data(), {world.images, world.tokens, world.width}).clone(), {"sample", "token", "feature"});
+  for (auto& v : values) v *= 3e4f;  // times the loss scale of 65536: the first gradients do not fit float16
+  targets.array("clip_tokens").write(values.data());
+  PriorTrainOptions o;
+  o.tokens.path = at("tokens.zarr");
+  o.targets.path = at("targets.zarr");
+  o.model.path = at("m");
+  o.depth = 1;
+  o.epochs = 6;
+  TrainContext c;
+  c.dtype = at::kHalf;
+  const Json last = parse_json(train_prior(o, c), "row");
+  EXPECT_GT(last.at("step").get<int>(), 0);
+  EXPECT_LT(last.at("step").get<int>(), 6 * (world.images / 24));
+  const auto model = weights::StateDict::open(at("m"));
+  for (const auto& name : model.names()) EXPECT_TRUE(model.get(name).isfinite().all().item<bool>()) << name;
 }
 
 }  // namespace

@@ -59,8 +59,7 @@ TEST_P(TrainSteps, LossesScheduleGradientsAndFinalWeights) {
   const auto epochs = number(g.config, "num_epochs");
   const auto steps = epochs * number(g.config, "num_iterations_per_epoch");
   const OneCycle schedule{g.config.at("max_lr").get<double>(), steps, g.config.at("pct_start").get<double>()};
-  const auto mixed_epochs = static_cast<std::int64_t>(g.config.at("mixup_pct").get<double>() * static_cast<double>(epochs));
-  const auto temperatures = cosine_anneal(0.004, 0.0075, epochs - mixed_epochs);
+  const double mixup = g.config.at("mixup_pct").get<double>();
   StepSettings settings;
   settings.condition_drop = g.config.at("cond_drop_prob").get<double>();
 
@@ -73,10 +72,11 @@ TEST_P(TrainSteps, LossesScheduleGradientsAndFinalWeights) {
   for (std::int64_t step = 0; step < steps; ++step) {
     Batch batch;
     Draws draws;
+    const Contrast contrast = contrast_of(step, epochs, mixup);
     for (std::size_t s = 0; s < subjects; ++s) {
       batch.subjects.push_back(s);
       batch.voxels.push_back(g.in(fmt::format("voxels{}", s))[step].squeeze(1));
-      if (step < mixed_epochs)
+      if (contrast.mixing)
         draws.mix.push_back({g.in(fmt::format("perm{}", s))[step], g.in(fmt::format("betas{}", s))[step],
                              g.in(fmt::format("select{}", s))[step].to(at::kBool)});
     }
@@ -86,7 +86,7 @@ TEST_P(TrainSteps, LossesScheduleGradientsAndFinalWeights) {
     batch.cnx_aug = g.in("cnx_aug_embeds");
     draws.prior.times = g.in("prior_times")[step];
     draws.prior.noise = g.in("prior_noise")[step];
-    if (step >= mixed_epochs) draws.temperature = temperatures[step - mixed_epochs];
+    draws.temperature = contrast.temperature;
     optimizer.zero_grad();
     const StepLoss loss = mindeye_step(model, batch, draws, settings);
     loss.total.backward();
@@ -100,10 +100,15 @@ TEST_P(TrainSteps, LossesScheduleGradientsAndFinalWeights) {
         // A gradient that is zero in exact arithmetic is rounding noise on both sides.
         const bool noise = std::find(zero.begin(), zero.end(), names[i]) != zero.end();
         EXPECT_LE(std::abs(norm - want), noise ? 1e-3 : 1e-4 * want + 1e-6) << names[i];
+        if (!gradient.defined() || noise || !g.io.has("out.grad0_sample." + names[i])) continue;
+        const at::Tensor some = g.out("grad0_sample." + names[i]).flatten(), all = gradient.flatten();
+        const at::Tensor got = all.index_select(0, (at::arange(some.numel()) * all.numel()).div(some.numel(), "floor"));
+        EXPECT_LE((got - some).abs().max().item<double>(), 1e-4 * want + 1e-6) << names[i];
       }
     }
     const Rate rate = schedule.at(step);
     near("lr", step, rate.lr);
+    near("temp", step, contrast.mixing ? settings.mixco_temperature : contrast.temperature);
     near("beta1", step, rate.beta1);
     near("loss", step, loss.loss);
     near("loss_prior", step, loss.prior);
@@ -136,6 +141,13 @@ TEST_P(TrainSteps, LossesScheduleGradientsAndFinalWeights) {
     ++compared;
   }
   EXPECT_GT(compared, 100);
+  if (!g.io.has("out.delta_norm")) return;
+  const auto names = g.config.at("parameter_names_sorted").get<std::vector<std::string>>();
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    if (std::find(zero.begin(), zero.end(), names[i]) != zero.end()) continue;
+    const double want = g.out("delta_norm")[i].item<double>();
+    EXPECT_NEAR((by_name.at(names[i]) - before.at(names[i])).norm().item<double>(), want, 2e-3 * want + 1e-6) << names[i];
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, TrainSteps, testing::Values("train_steps", "train_steps_multi"));

@@ -100,6 +100,22 @@ TEST(RidgeFit, OneAlphaForAllTargetsMinimisesTheMeanScore) {
     }
 }
 
+TEST(RidgeFit, ATargetThatDoesNotVaryDoesNotDecideAboutTheOthers) {
+  at::manual_seed(6);
+  for (const std::int64_t voxels : {12, 60}) {
+    const at::Tensor x = at::randn({30, voxels}, at::kDouble), y = x.narrow(1, 0, 4) + .5 * at::randn({30, 4}, at::kDouble);
+    const at::Tensor with = at::cat({y, at::full({30, 1}, 3., at::kDouble)}, 1);
+    RidgeOptions options{{1e-6, 3, 1e6}, true, AlphaBy::k_fold};
+    const auto fit = [&](const at::Tensor& targets) {
+      return fit_ridge(x, targets.size(1), [&](auto first, auto count) { return targets.narrow(1, first, count); }, options);
+    };
+    const auto alone = fit(y), both = fit(with);
+    EXPECT_TRUE(both.score.isfinite().all().item<bool>());
+    EXPECT_EQ(both.alpha[0].item<double>(), alone.alpha[0].item<double>());
+    EXPECT_EQ(alone.alpha[0].item<double>(), 3);
+  }
+}
+
 TEST(RidgeFit, Float32IsCloseToFloat64) {
   at::manual_seed(2);
   const at::Tensor x = at::randn({60, 200}), y = x.narrow(1, 0, 5) * 0.5 + at::randn({60, 5}) * 0.1;

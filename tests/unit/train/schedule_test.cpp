@@ -21,6 +21,11 @@ TEST(OneCycle, EqualsPyTorch) {  // torch 2.11 OneCycleLR(max_lr 3e-4, total_ste
   }
 }
 
+TEST(OneCycle, TheWayUpTakesTwoEpochsOfThoseThereAre) {  // the reference: pct_start = 2/num_epochs
+  EXPECT_DOUBLE_EQ(OneCycle::official_pct_start(150), 2. / 150);
+  EXPECT_DOUBLE_EQ(OneCycle::official_pct_start(3), 2. / 3);
+}
+
 TEST(OneCycle, IsFiniteForEveryLength) {
   for (int total = 1; total < 12; ++total)
     for (const double start : {0.1, 0.3, 0.5, 1.0})

@@ -1,79 +1,15 @@
 #include "train/trainer.h"
 
 #include <fstream>
-#include <sstream>
 
-#include "base/error.h"
-#include "base/file.h"
-#include "base/signals.h"
-#include "base/temp.h"
 #include "models/align_stage.h"
-#include "nn/device.h"
 #include "support/golden.h"
-#include "support/made_stores.h"
+#include "support/made_training.h"
 
 namespace me2::train {
 namespace {
 
-struct Training : testing::Test {
-  TemporaryFolder folder;
-  test::MadeWorld world;
-  void SetUp() override {
-    nn::set_threads(1);
-    clear_stop();
-    test::made_targets(at("targets.zarr"), world, true);
-    test::made_subject(at("a.zarr"), world, "a", 30, 1);
-    test::made_subject(at("b.zarr"), world, "b", 25, 2);
-  }
-  std::string at(const std::string& name) const { return folder.path() + "/" + name; }
-  TrainOptions tiny(const std::string& model, std::vector<std::string> subjects = {"a"}) const {
-    TrainOptions o;
-    o.targets.path = at("targets.zarr");
-    o.model.path = at(model);
-    for (const auto& s : subjects) o.subjects.push_back({at(s + ".zarr")});
-    o.hidden = 16;
-    o.blocks = 1;
-    o.prior_depth = 1;
-    o.epochs = 4;
-    o.no_lowlevel = true;
-    o.max_lr = 3e-3;
-    o.evaluate_interval = 0;
-    return o;
-  }
-  static TrainContext context() {
-    TrainContext c;
-    c.batch_size = 20;
-    return c;
-  }
-  static std::string trained(const TrainOptions& o, const TrainContext& c = context()) {
-    Trainer(o, c).run();
-    return read_file(o.model.path + "/model.safetensors");
-  }
-  static std::vector<double> loss_column(const std::string& model, const std::string& column = "loss") {
-    std::istringstream lines(read_file(model + "/curves.csv"));
-    std::string line, cell;
-    std::getline(lines, line);
-    std::istringstream head(line);
-    std::size_t at = 0;
-    while (std::getline(head, cell, ',') && cell != column) ++at;
-    std::vector<double> out;
-    while (std::getline(lines, line)) {
-      std::istringstream row(line);
-      for (std::size_t i = 0; i <= at; ++i) std::getline(row, cell, ',');
-      out.push_back(std::stod(cell));
-    }
-    return out;
-  }
-  void expect_error(const TrainOptions& o, const std::string& text, const TrainContext& c = context()) {
-    try {
-      Trainer(o, c).run();
-      FAIL() << "no error";
-    } catch (const Error& e) {
-      EXPECT_NE(std::string(e.what()).find(text), std::string::npos) << e.what();
-    }
-    EXPECT_FALSE(std::filesystem::exists(o.model.path));
-  }
-};
+using Training = test::MadeTraining;
 
 TEST_F(Training, FindsTheImagesFarAboveChance) {  // chance is 1 of 20
   auto o = tiny("m");
@@ -428,6 +364,25 @@ TEST_F(Training, ANaNLossStopsAndKeepsTheModelBefore) {
   EXPECT_TRUE(std::filesystem::exists(at("m.partial/last/model.safetensors")));
 }
 
+TEST_F(Training, WeightsThatAreNotFiniteAreNeitherPublishedNorKept) {
+  auto o = tiny("m");
+  o.epochs = 1;
+  o.samples_per_epoch = 20;  // one step, and no loss after it to tell
+  o.max_lr = 1e300;
+  expect_error(o, "the weights are not finite after step 1 of 1: the training has diverged; no checkpoint had been made before");
+  o = tiny("n");
+  request_stop(15);
+  EXPECT_THROW(Trainer(o, context()).run(), Error);
+  clear_stop();
+  const std::string good = read_file(at("n.partial/last/model.safetensors"));
+  o.max_lr = 1e300;
+  o.checkpoint_steps = 1;
+  auto c = context();
+  c.resume = true;
+  expect_error(o, "the last checkpoint is in", c);
+  EXPECT_TRUE(read_file(at("n.partial/last/model.safetensors")) == good);
+}
+
 TEST_F(Training, OrderNeverRepeatsAnImageInABatch) {
   const SubjectTrials trials(at("a.zarr"), "", {});
   const auto order = epoch_order(trials, 12, 40, Repeated::defer, 1, 0);
@@ -487,7 +442,7 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
   const std::string plain = trained(o);
   o.model.path = at("missing");
   o.image_aug = true;
-  expect_error(o, "clip_tokens_augmented");
+  expect_error(o, "clip_tokens_augmented [sample, variant, ...] is missing (me2-embed images --augmented");
   auto group = store::Group::open(at("targets.zarr"));
   const at::Tensor clean = Targets(at("targets.zarr"), false, false).get("clip_tokens", {0, 1, 2});
   // Variant k of an image is a constant, 100 (k + 1) + its stimulus: what was drawn can be read off.
@@ -499,7 +454,7 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
   Random random(1, "test");
   int drawn[3] = {0, 0, 0};
   for (int round = 0; round < 100; ++round) {
-    const at::Tensor got = targets.variants("clip_tokens", {0, 1, 2}, targets.draw_variants("clip_tokens", 3, random));
+    const at::Tensor got = targets.variants("clip_tokens", {0, 1, 2}, targets.draw_variants("clip_tokens", 3, .7, random));
     for (std::int64_t i = 0; i < 3; ++i) {
       const double value = got[i][0][0].item<double>();
       const int variant = got[i].equal(clean[i]) ? 0 : static_cast<int>(value - static_cast<double>(i)) / 1000;
@@ -507,9 +462,29 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
       ++drawn[variant];
     }
   }
-  for (const int n : drawn) EXPECT_NEAR(n, 100, 40);  // 300 draws of 3: standard deviation 8
+  EXPECT_NEAR(drawn[0], 210, 40);  // of 300 draws .7; standard deviation 8
+  for (const int n : {drawn[1], drawn[2]}) EXPECT_NEAR(n, 45, 31);  // .15 each; 6
   o.model.path = at("augmented");
   EXPECT_NE(trained(o), plain);
+  // With the low-level head, whose targets are of the same picture.
+  o.no_lowlevel = false;
+  o.model.path = at("blurry");
+  expect_error(o, "vae_latent_augmented [sample, variant, ...] is missing");
+  const at::Tensor latents = at::zeros({world.images, 2, 4, 8, 8});
+  test::put<float>(group, "vae_latent_augmented", latents, {"sample", "variant", "channel", "y", "x"});
+  const std::string zeros = trained(o);
+  auto values = group.array("vae_latent_augmented");
+  values.write(at::ones_like(latents).const_data_ptr<float>());
+  o.model.path = at("other");
+  EXPECT_NE(trained(o), zeros);
+}
+
+TEST_F(Training, AugmentedTargetsOfAnotherShapeAreRefused) {
+  auto o = tiny("m");
+  o.image_aug = true;
+  auto group = store::Group::open(at("targets.zarr"));
+  test::put<float>(group, "clip_tokens_augmented", at::zeros({world.images, 2, world.width, world.tokens}), {"sample", "variant", "feature", "token"});
+  expect_error(o, "array clip_tokens_augmented has rows [2, 12, 4], variants of [4, 12] expected");
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "train/adamw.h"
 #include "train/autocast.h"
 #include "train/column_slabs.h"
+#include "train/mindeye_step.h"
 #include "train/parameters.h"
 
 namespace me2::train {
@@ -26,6 +27,15 @@ TEST(LossScale, HalvesOnOverflowAndDoublesAfterTwoThousandGoodSteps) {  // PyTor
   scale.update(false);  // the count starts again
   for (int i = 0; i < 1999; ++i) scale.update(true);
   EXPECT_EQ(scale.scale, 32768);
+}
+
+TEST(Contrast, IsMixedForAThirdOfTheEpochsAndThenAnnealed) {  // goldens/brain.md: int(.33 * 150) = 49 epochs, then cosine_anneal(.004, .0075, 101)
+  for (int epoch = 0; epoch < 150; ++epoch) EXPECT_EQ(contrast_of(epoch, 150, .33).mixing, epoch < 49) << epoch;
+  EXPECT_DOUBLE_EQ(contrast_of(49, 150, .33).temperature, .004);
+  EXPECT_DOUBLE_EQ(contrast_of(99, 150, .33).temperature, (.004 + .0075) / 2);  // half of the way
+  EXPECT_DOUBLE_EQ(contrast_of(149, 150, .33).temperature, .0075);
+  EXPECT_FALSE(contrast_of(0, 3, .3).mixing);
+  EXPECT_TRUE(contrast_of(2, 3, 1).mixing);
 }
 
 TEST(Autocast, CastsMatrixProductsWithinItsScopeOnly) {
@@ -61,6 +71,11 @@ TEST(AdamW, TheGradientsNormIsOverAllParametersAndScalesWithThem) {
   EXPECT_NEAR(adamw.gradient_norm(), 5, 1e-6);  // sqrt(1 + 4 + 4 + 16)
   adamw.scale_gradients(.1);
   EXPECT_NEAR(adamw.gradient_norm(), .5, 1e-6);
+  adamw.clip_gradients(.5, .75);
+  adamw.clip_gradients(.5, 0);
+  EXPECT_NEAR(adamw.gradient_norm(), .5, 1e-6);
+  adamw.clip_gradients(.5, .2);
+  EXPECT_NEAR(adamw.gradient_norm(), .2, 1e-5);
   EXPECT_TRUE(adamw.gradients_finite());
   a.mutable_grad().fill_(std::numeric_limits<float>::infinity());
   EXPECT_FALSE(adamw.gradients_finite());
