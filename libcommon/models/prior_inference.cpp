@@ -1,149 +1,16 @@
 #include "models/prior_inference.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
 
 #include "base/error.h"
-#include "nn/lanes.h"
+#include "models/prior_rows.h"
 #include "weights/parallel.h"
 
 namespace me2::models {
 namespace {
-
-using nn::Lanes;
-using nn::kLanes;
-
-constexpr double kCosineScale = 16;
-constexpr std::int64_t kWidestHead = 512;
-
-// The rows of an [rows, width] array, `width` a multiple of kLanes or with a scalar tail: f over lanes, then over the tail.
-struct Moments {
-  float mean, scale;
-};
-
-template <class T>
-ME2_INLINE float at_index(const T* x, std::int64_t i) { return static_cast<float>(x[i]); }
-
-// Mean and 1 / sqrt(variance + eps) of x * factor.
-template <class T>
-ME2_INLINE Moments moments(const T* x, std::int64_t width, float eps, float factor) {
-  Lanes sum = {};
-  std::int64_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) {
-    Lanes v;
-    nn::load(v, x + i);
-    sum += v;
-  }
-  float total = nn::add_up(sum);
-  for (std::int64_t j = i; j < width; ++j) total += at_index(x, j);
-  const float mean = total * factor / static_cast<float>(width);
-  Lanes squares = {};
-  for (i = 0; i + kLanes <= width; i += kLanes) {
-    Lanes v;
-    nn::load(v, x + i);
-    v = v * factor - mean;
-    squares += v * v;
-  }
-  float square = nn::add_up(squares);
-  for (; i < width; ++i) square += (at_index(x, i) * factor - mean) * (at_index(x, i) * factor - mean);
-  return {mean, 1.f / std::sqrt(square / static_cast<float>(width) + eps)};
-}
-
-// x += norm(y) (with `out_g`) or x += y (without), then h = norm(x) * g. y may be null (nothing added).
-template <class T>
-ME2_INLINE void residual_norm_rows(float* x, const T* y, const float* out_g, float out_eps, const float* g, float eps, T* h, std::int64_t width,
-                                   std::int64_t rows) {
-  for (std::int64_t r = 0; r < rows; ++r, x += width, h += width) {
-    if (y) {
-      const Moments m = out_g ? moments(y, width, out_eps, 1) : Moments{0, 1};
-      std::int64_t i = 0;
-      for (; i + kLanes <= width; i += kLanes) {
-        Lanes a, b;
-        nn::load(a, x + i);
-        nn::load(b, y + i);
-        if (out_g) {
-          Lanes gain;
-          nn::load(gain, out_g + i);
-          b = (b - m.mean) * m.scale * gain;
-        }
-        a += b;
-        nn::store(x + i, a);
-      }
-      for (; i < width; ++i) x[i] += out_g ? (at_index(y, i) - m.mean) * m.scale * out_g[i] : at_index(y, i);
-      y += width;
-    }
-    const Moments m = moments(x, width, eps, 1);
-    std::int64_t i = 0;
-    for (; i + kLanes <= width; i += kLanes) {
-      Lanes a, gain;
-      nn::load(a, x + i);
-      nn::load(gain, g + i);
-      nn::store(h + i, (a - m.mean) * m.scale * gain);
-    }
-    for (; i < width; ++i) h[i] = static_cast<T>((x[i] - m.mean) * m.scale * g[i]);
-  }
-}
-
-// x += y, then the "stable" norm: x is first divided by its signed maximum.
-template <class T>
-ME2_INLINE void final_norm_rows(float* x, const T* y, const float* g, float eps, T* h, std::int64_t width, std::int64_t rows) {
-  for (std::int64_t r = 0; r < rows; ++r, x += width, y += width, h += width) {
-    float largest = -INFINITY;
-    for (std::int64_t i = 0; i < width; ++i) {
-      x[i] += at_index(y, i);
-      largest = std::max(largest, x[i]);
-    }
-    const float factor = 1.f / largest;
-    const Moments m = moments(x, width, eps, factor);
-    for (std::int64_t i = 0; i < width; ++i) h[i] = static_cast<T>((x[i] * factor - m.mean) * m.scale * g[i]);
-  }
-}
-
-// value * silu(gate) of rows [value, gate].
-template <class T>
-ME2_INLINE void gate_rows(const T* u, T* out, std::int64_t inner, std::int64_t rows) {
-  for (std::int64_t r = 0; r < rows; ++r, u += 2 * inner, out += inner) {
-    std::int64_t i = 0;
-    for (; i + kLanes <= inner; i += kLanes) {
-      Lanes value, gate;
-      nn::load(value, u + i);
-      nn::load(gate, u + inner + i);
-      Lanes e = -gate;
-      nn::exp_in_place(e);
-      nn::store(out + i, value * gate / (1.f + e));
-    }
-    for (; i < inner; ++i) {
-      const float gate = at_index(u, inner + i);
-      out[i] = static_cast<T>(at_index(u, i) * gate / (1.f + std::exp(-gate)));
-    }
-  }
-}
-
-// Heads of one row, each turned by the row's position and l2-normalised: in [heads * d] -> out[head * stride + 0..d).
-template <class T>
-ME2_INLINE void rotate_row(const T* in, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos, const float* sin,
-                           std::int64_t pairs) {
-  float v[kWidestHead];
-  for (std::int64_t head = 0; head < heads; ++head, in += d, out += stride) {
-    for (std::int64_t p = 0; p < pairs; ++p) {
-      const float a = at_index(in, 2 * p), b = at_index(in, 2 * p + 1);
-      v[2 * p] = a * cos[p] - b * sin[p];
-      v[2 * p + 1] = b * cos[p] + a * sin[p];
-    }
-    for (std::int64_t i = 2 * pairs; i < d; ++i) v[i] = at_index(in, i);
-    float partial[4] = {};
-    std::int64_t i = 0;
-    for (; i + 4 <= d; i += 4)
-      for (int l = 0; l < 4; ++l) partial[l] += v[i + l] * v[i + l];
-    for (; i < d; ++i) partial[0] += v[i] * v[i];
-    const float norm = std::sqrt((partial[0] + partial[1]) + (partial[2] + partial[3]));
-    const float scale = 1.f / std::max(norm, 1e-12f);
-    for (i = 0; i < d; ++i) out[i] = static_cast<T>(v[i] * scale);
-  }
-}
 
 #define ME2_KERNEL(name, parameters, arguments)                                             \
   template <class T>                                                                        \
@@ -161,11 +28,6 @@ ME2_KERNEL(residual_norm, (float* x, const T* y, const float* out_g, float out_e
 ME2_KERNEL(final_norm, (float* x, const T* y, const float* g, float eps, T* h, std::int64_t width, std::int64_t rows), (x, y, g, eps, h, width, rows))
 ME2_KERNEL(gate, (const T* u, T* out, std::int64_t inner, std::int64_t rows), (u, out, inner, rows))
 
-template <class T>
-ME2_INLINE void rotate_rows(const T* qkv, std::int64_t row_width, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos,
-                            const float* sin, std::int64_t pairs, std::int64_t rows) {
-  for (std::int64_t r = 0; r < rows; ++r) rotate_row(qkv + r * row_width, out + r * d, heads, stride, d, cos + r * pairs, sin + r * pairs, pairs);
-}
 ME2_KERNEL(rotate, (const T* qkv, std::int64_t row_width, T* out, std::int64_t heads, std::int64_t stride, std::int64_t d, const float* cos, const float* sin, std::int64_t pairs, std::int64_t rows),
            (qkv, row_width, out, heads, stride, d, cos, sin, pairs, rows))
 
@@ -192,6 +54,10 @@ PriorInference::PriorInference(const PriorNetwork& net)
       project_out_(net.project_out.weight.detach()) {
   if (config_.dim_head > kWidestHead) throw data_error("the prior's heads are {} wide; at most {} expected", config_.dim_head, kWidestHead);
   const c10::InferenceMode guard;
+  if (small_ && dtype_ == at::kFloat) {
+    alone_.emplace(net);
+    return;
+  }
   for (const auto& layer : net.layers) {
     const auto& a = layer.attention;
     const at::Tensor null_key = a.null_kv[0].to(at::kFloat);
@@ -214,7 +80,8 @@ const at::Tensor& PriorInference::null_prediction(std::int64_t time) {
   if (!known.defined()) {
     const at::Tensor brain = net_->null_brain_embeds.to(at::kFloat).contiguous(), image = net_->null_image_embed.to(at::kFloat).contiguous();
     const at::Tensor embedding = time_embedding(time);
-    known = one(brain.const_data_ptr<float>(), embedding, image.const_data_ptr<float>());
+    known = at::empty({config_.tokens, config_.width}, at::kFloat);
+    one(brain.const_data_ptr<float>(), embedding, image.const_data_ptr<float>(), known);
   }
   return known;
 }
@@ -241,7 +108,8 @@ at::Tensor PriorInference::attention(const Layer& layer, const at::Tensor& qkv, 
   return out.transpose(1, 2).reshape({queries, width});
 }
 
-at::Tensor PriorInference::one(const float* brain, const at::Tensor& time, const float* image) const {
+void PriorInference::one(const float* brain, const at::Tensor& time, const float* image, const at::Tensor& out) const {
+  if (alone_) return (*alone_)(brain, time.const_data_ptr<float>(), image, data<float>(out));
   const std::int64_t tokens = config_.tokens, width = config_.width, n = config_.sequence();
   const auto product_type = at::TensorOptions().dtype(dtype_);
   at::Tensor x = at::empty({n, width}, at::kFloat), h = at::empty({n, width}, product_type);
@@ -286,7 +154,7 @@ at::Tensor PriorInference::one(const float* brain, const at::Tensor& time, const
                     data<T>(h) + (first + begin) * width, width, end - begin);
     });
   });
-  return project_out_(h.narrow(0, first, tokens)).to(at::kFloat);
+  out.copy_(project_out_(h.narrow(0, first, tokens)));
 }
 
 at::Tensor PriorInference::operator()(const at::Tensor& images, std::int64_t time, const at::Tensor& brains, double guidance) {
@@ -297,8 +165,9 @@ at::Tensor PriorInference::operator()(const at::Tensor& images, std::int64_t tim
   const at::Tensor out = at::empty(image.sizes(), image.options());
   const std::int64_t batch = image.size(0), size = config_.tokens * config_.width;
   const auto sample = [&](std::int64_t i) {
-    const at::Tensor plain = one(brain.const_data_ptr<float>() + i * size, embedding, image.const_data_ptr<float>() + i * size);
-    out[i].copy_(null.defined() ? null + (plain - null) * guidance : plain);
+    const at::Tensor plain = out[i];
+    one(brain.const_data_ptr<float>() + i * size, embedding, image.const_data_ptr<float>() + i * size, plain);
+    if (null.defined()) plain.copy_(null + (plain - null) * guidance);
   };
   if (!small_) {
     for (std::int64_t i = 0; i < batch; ++i) sample(i);

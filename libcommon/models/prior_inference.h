@@ -4,9 +4,11 @@
 // that become the output are computed.
 #pragma once
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "models/prior_network.h"
+#include "models/prior_small.h"
 #include "nn/conv.h"
 
 namespace me2::models {
@@ -28,13 +30,14 @@ class PriorInference {
   };
   const at::Tensor& time_embedding(std::int64_t time);
   const at::Tensor& null_prediction(std::int64_t time);
-  at::Tensor one(const float* brain, const at::Tensor& time, const float* image) const;  // -> [n, width]
+  void one(const float* brain, const at::Tensor& time, const float* image, const at::Tensor& out) const;  // out [n, width]
   at::Tensor attention(const Layer& layer, const at::Tensor& qkv, std::int64_t first_query) const;
 
   PriorNetworkConfig config_;
   const PriorNetwork* net_;
   at::ScalarType dtype_;
   bool small_;  // samples side by side instead of one sample on all threads
+  std::optional<SmallPrior> alone_;  // of small networks in f32, which then have none of what follows up to times_
   std::vector<Layer> layers_;
   at::Tensor bias_;    // [1, H, N, N + 1] float
   at::Tensor query_;   // learned_query, float

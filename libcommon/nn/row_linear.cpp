@@ -9,6 +9,7 @@
 #include <c10/core/GradMode.h>
 
 #include "nn/lanes.h"
+#include "nn/row_tiles.h"
 #include "weights/parallel.h"
 
 namespace me2::nn {
@@ -158,7 +159,7 @@ void run(const at::Tensor& x, const at::Tensor& weight, const float* bias, at::T
 
 }  // namespace
 
-at::Tensor row_linear(const at::Tensor& input, const Linear& linear) {
+at::Tensor row_linear(const at::Tensor& input, const Linear& linear, bool tiles) {
   const c10::NoGradGuard no_graph;
   const at::Tensor& weight = linear.weight;
   if (!weight.is_cpu()) return linear(input.to(weight.scalar_type())).to(at::kFloat);
@@ -166,8 +167,15 @@ at::Tensor row_linear(const at::Tensor& input, const Linear& linear) {
   const at::Tensor bias = linear.bias.defined() ? linear.bias.to(at::kFloat).contiguous() : at::Tensor();
   const float* b = bias.defined() ? bias.const_data_ptr<float>() : nullptr;
   at::Tensor y = at::empty({x.size(0), weight.size(0)}, x.options());
-  if (weight.scalar_type() == at::kBFloat16) run<c10::BFloat16>(x, weight.contiguous(), b, y);
-  else run<float>(x, weight.to(at::kFloat).contiguous(), b, y);
+  if (weight.scalar_type() == at::kBFloat16) {
+    const at::Tensor w = weight.contiguous();
+    if (tiles && tiles_usable())
+      tile_linear(x.const_data_ptr<float>(), x.size(0), x.size(1), w.const_data_ptr<c10::BFloat16>(), b, y.mutable_data_ptr<float>(), y.size(1));
+    else
+      run<c10::BFloat16>(x, w, b, y);
+  } else {
+    run<float>(x, weight.to(at::kFloat).contiguous(), b, y);
+  }
   return y;
 }
 

@@ -145,10 +145,24 @@ at::Tensor RidgeSolver::gcv(const Targets& y, double alpha) const {
   return column_square_sums(residual(y, alpha)) / (static_cast<double>(n_) * share * share);
 }
 
-double RidgeSolver::total_leave_one_out_mse(const at::Tensor& projected_gram, double alpha) const {
+double RidgeSolver::total_leave_one_out_mse(const at::Tensor& lower_half, double alpha) const {
+  // Of the symmetric P P' the part on and below the diagonal, that halved, does for half of each sum: by blocks of columns, as in add_lower_gram.
   const at::Tensor shrunk = vectors_ * (alpha / (values_ + alpha)).to(dtype_).unsqueeze(0);
-  const at::Tensor squares = (shrunk.mm(projected_gram.to(dtype_)) * shrunk).sum({1}, false, at::kDouble);
+  const std::int64_t n = shrunk.size(1), step = n < 256 ? n : (n + 3) / 4;
+  at::Tensor squares = at::zeros({n_}, at::kDouble);
+  for (std::int64_t first = 0; first < n; first += step) {
+    const std::int64_t count = std::min(step, n - first);
+    const at::Tensor part = shrunk.narrow(1, first, n - first).mm(lower_half.narrow(0, first, n - first).narrow(1, first, count));
+    squares += row_dots(part, shrunk.narrow(1, first, count));
+  }
+  squares *= 2;
   return (squares / leverage_left(alpha).square()).mean().item<double>();
+}
+
+at::Tensor RidgeSolver::lower_half(const at::Tensor& lower) {
+  at::Tensor half = lower.tril();
+  half.diagonal().mul_(.5);
+  return half;
 }
 
 double RidgeSolver::total_gcv(const at::Tensor& projected_gram, double alpha) const {
@@ -323,10 +337,10 @@ RidgeResult fit_ridge(const RidgeSolver& solver, std::int64_t target_count, cons
   RidgeResult result;
   result.alphas = options.alphas;
   if (together) {
-    gram = both_triangles(gram);
+    const at::Tensor half = RidgeSolver::lower_half(gram).to(solver.dtype());
     result.score = at::empty({count}, at::kDouble);
     for (std::int64_t a = 0; a < count; ++a)
-      result.score[a] = (options.by == AlphaBy::gcv ? solver.total_gcv(gram, options.alphas[a]) : solver.total_leave_one_out_mse(gram, options.alphas[a])) /
+      result.score[a] = (options.by == AlphaBy::gcv ? solver.total_gcv(gram, options.alphas[a]) : solver.total_leave_one_out_mse(half, options.alphas[a])) /
                         static_cast<double>(target_count);
   } else {
     result.score = scores.mean({1});

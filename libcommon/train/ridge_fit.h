@@ -60,7 +60,9 @@ class RidgeSolver {
   at::Tensor gcv(const Targets& y, double alpha) const;                  // [t]
   // The sum over targets of leave_one_out_mse or gcv from P P' alone (dual; P = projected, of all targets; f64), so that the cost of an
   // alpha does not grow with the targets: with B = U diag(alpha/(s^2+alpha)), the sum over targets of residual_i^2 is (B P P' B')_ii.
-  double total_leave_one_out_mse(const at::Tensor& projected_gram, double alpha) const;
+  // Of P P' only what lies on and below the diagonal is read; the first takes its lower_half in `dtype`.
+  static at::Tensor lower_half(const at::Tensor& projected_gram);  // with half of the diagonal
+  double total_leave_one_out_mse(const at::Tensor& lower_half, double alpha) const;
   double total_gcv(const at::Tensor& projected_gram, double alpha) const;
   at::Tensor k_fold_r2(const at::Tensor& y, double alpha, std::int64_t folds) const;  // [t]
 

@@ -1,5 +1,5 @@
-// images_bench THREADS REPEATS BATCH: seconds of each pass of OpenCLIP's ViT-L/14 image tower over BATCH pictures of 224 pixels, after
-// a first one; the last line is the process's peak memory in MB.
+// images_bench THREADS REPEATS BATCH [bigg]: seconds of each pass of OpenCLIP's ViT-L/14 (or bigG/14) image tower over BATCH pictures of 224
+// pixels, after a first one; the last line is the process's peak memory in MB.
 #include <sys/resource.h>
 
 #include <ATen/ATen.h>
@@ -13,12 +13,12 @@
 #include "models/open_clip.h"
 
 int main(int argc, char** argv) {
-  if (argc != 4) return 64;
+  if (argc != 4 && argc != 5) return 64;
   using namespace me2;
   at::set_num_threads(std::atoi(argv[1]));
   const c10::InferenceMode inference;
   models::OpenClipVisionConfig c;
-  c.image_size = 224, c.patch_size = 14, c.width = 1024, c.layers = 24, c.heads = 16, c.mlp_width = 4096, c.embed_dim = 768;
+  if (argc == 4) c.image_size = 224, c.patch_size = 14, c.width = 1024, c.layers = 24, c.heads = 16, c.mlp_width = 4096, c.embed_dim = 768;
   auto source = std::make_unique<nn::Initialiser>(1);
   const models::OpenClipVision tower(nn::Scope(*source), c);
   source.reset();

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Ridge fit and training step against their peers: same threads, median of several runs, as a table.
 
-    train.py BUILD_DIR [ridge] [step] [cache] [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5] [--large [--batch 24]]
+    train.py BUILD_DIR [ridge] [step] [cache] [--threads 2] [--trials 750] [--voxels 15724] [--targets 4096] [--runs 5]
+             [--large [--batch 24]] [--keep FILE [--side ours|peer|images]]
 
 Needs numpy, scikit-learn, himalaya, zarr and torch beside a build of this project. The peers of the ridge fit choose one of the same ten
 penalties by leave-one-out (scikit-learn: RidgeCV; himalaya: KernelRidgeCV with 5 folds, numpy) from arrays in memory; ours is the whole
@@ -10,9 +11,13 @@ penalty, dual form, nothing chosen.
 
 The training step is the reference's: ridge, backbone, 30 x prior + contrastive loss (BiMixCo, then SoftCLIP), AdamW, OneCycle, batch 24, targets
 cached in memory on both sides, float32, with the figures that the reference's loop takes of every step (losses, cosine, both retrievals). Ours is the median of the rates that `me2-embed train` prints for its epochs after the first. Sizes: tiny
-(hidden 64, 16 tokens of 104), and with --large hidden 1024 with 256 tokens of 1664 (needs about 20 GB; one step of 24 samples is 17 TFLOP).
+(hidden 64, 16 tokens of 104), and with --large hidden 1024 with 256 tokens of 1664 (needs about 20 GB; one step of 24 samples is 17 TFLOP). Ours
+then is stopped after its last epoch, before it writes a model.
 
-cache: what it costs to embed a batch's images anew with the tiny encoder, beside the tiny step that reads their tokens.
+cache: what it costs to embed a batch's images anew, beside the step that reads their tokens: with the tiny encoder, or with --large and arbitrary
+weights of ViT-bigG/14's size.
+
+--keep FILE: seconds of each side are kept in FILE and taken from there, so that a long measurement can be made in parts (--side), one after another.
 """
 import argparse
 import json
@@ -27,6 +32,8 @@ parser = argparse.ArgumentParser()
 parser.add_argument("build")
 parser.add_argument("parts", nargs="*", default=["ridge", "step", "cache"])
 parser.add_argument("--large", action="store_true")
+parser.add_argument("--keep", help="a JSON file for the seconds of each side")
+parser.add_argument("--side", choices=("ours", "peer", "images"), help="measure this one alone, and write it to --keep")
 parser.add_argument("--few", action="store_true", help="ridge: without numpy and scikit-learn, which take a minute")
 for name, default in (("threads", 2), ("trials", 750), ("voxels", 15724), ("targets", 4096), ("runs", 5), ("batch", 24)):
     parser.add_argument("--" + name, type=int, default=default)
@@ -48,6 +55,18 @@ def median(work, runs=args.runs):
         work()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+def measured(side, what, work):
+    """The seconds that `work` gives, or those kept in --keep; None where another side alone was asked for."""
+    kept = json.load(open(args.keep)) if args.keep and os.path.exists(args.keep) else {}
+    key = f"{what}, batch {args.batch if args.large else 24}, {args.threads} threads"
+    if args.side == side or (args.side is None and side not in kept.get(key, {})):
+        kept.setdefault(key, {})[side] = work()
+        if args.keep:
+            with open(args.keep, "w") as out:
+                json.dump(kept, out, indent=1)
+    return kept.get(key, {}).get(side)
 
 
 def store(path, attributes, **arrays):
@@ -168,28 +187,47 @@ def peer_steps(x, y, hidden, depth, steps, batch, mixing):
     return times
 
 
+def our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch):
+    """Seconds of a step in each epoch of `me2-embed train` after the first."""
+    folder = tempfile.mkdtemp()
+    stimulus = np.arange(len(x), dtype=np.int32)
+    store(folder + "/s.zarr", {"subject": "s"}, betas=x, stimulus=stimulus, session=np.ones(len(x), np.int16), split=np.zeros(len(x), np.int8))
+    store(folder + "/t.zarr", {"kind": "targets"}, clip_tokens=y, stimulus=stimulus)
+    process = subprocess.Popen([args.build + "/bin/me2-embed", "train", folder + "/t.zarr", folder + "/m", "--subjects", folder + "/s.zarr", "--no-lowlevel", "--hidden", str(hidden),
+                                "--prior-depth", str(depth), "--epochs", str(epochs), "--samples-per-epoch", str(batch * steps_per_epoch), "--batch-size", str(batch),
+                                "--checkpoint-interval", "1000", "--evaluate-interval", "0", "--threads", str(args.threads), "--log-format", "json"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    rates, said = [], []
+    for line in process.stderr:
+        said.append(line)
+        event = json.loads(line)
+        if event.get("event") == "epoch":
+            rates.append(event["samples_per_second"])
+            if len(rates) == epochs:
+                process.kill()  # what comes now is writing the model
+    process.wait()
+    shutil.rmtree(folder)
+    if len(rates) < epochs:
+        raise RuntimeError("me2-embed train: " + "".join(said))
+    return [batch / rate for rate in rates[1:]]
+
+
 def step(name, trials, voxels, hidden, tokens, width, depth, steps_per_epoch, epochs, batch=24):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((trials, voxels), dtype=np.float32), rng.standard_normal((trials, tokens, width), dtype=np.float32)
-    folder = tempfile.mkdtemp()
-    stimulus = np.arange(trials, dtype=np.int32)
-    store(folder + "/s.zarr", {"subject": "s"}, betas=x, stimulus=stimulus, session=np.ones(trials, np.int16), split=np.zeros(trials, np.int8))
-    store(folder + "/t.zarr", {"kind": "targets"}, clip_tokens=y, stimulus=stimulus)
-    said = subprocess.run([args.build + "/bin/me2-embed", "train", folder + "/t.zarr", folder + "/m", "--subjects", folder + "/s.zarr", "--no-lowlevel", "--hidden", str(hidden),
-                           "--prior-depth", str(depth), "--epochs", str(epochs), "--samples-per-epoch", str(batch * steps_per_epoch), "--batch-size", str(batch),
-                           "--checkpoint-interval", "1000", "--evaluate-interval", "0", "--threads", str(args.threads), "--log-format", "json"],
-                          check=True, capture_output=True, text=True).stderr
-    shutil.rmtree(folder)
-    rates = [event["samples_per_second"] for event in map(json.loads, said.splitlines()) if event.get("event") == "epoch"]
-    ours = batch / statistics.median(rates[1:])
+    ours = measured("ours", name, lambda: our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch))
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
-    mixings = (True,) if args.large else (True, False)  # the large step takes too long for both
-    peer = statistics.median([statistics.median(peer_steps(tx, ty, hidden, depth, max(3, steps_per_epoch), batch, mixing)[1:]) for mixing in mixings])
-    print(f"training step, {name}, batch {batch}, {args.threads} threads: ours {ours * 1e3:.1f} ms, PyTorch {peer * 1e3:.1f} ms, {peer / ours:.2f}x", flush=True)
+    mixings, steps = ((True,), args.runs + 1) if args.large else ((True, False), steps_per_epoch)  # the large step takes too long for both
+    peer = measured("peer", name, lambda: [statistics.median(peer_steps(tx, ty, hidden, depth, steps, batch, mixing)[1:]) for mixing in mixings]
+                    if not args.large else peer_steps(tx, ty, hidden, depth, steps, batch, True)[1:])
+    if ours and peer:
+        a, b = statistics.median(ours), statistics.median(peer)
+        print(f"training step, {name}, batch {batch}, {args.threads} threads: ours {a * 1e3:.1f} ms (median of {len(ours)} epochs), PyTorch {b * 1e3:.1f} ms, {b / a:.2f}x", flush=True)
     return ours
 
 
-def cache(step_seconds, batch=24, images=960):
+def embed_tiny(batch, images=960):
+    """Seconds of a batch with the tiny encoder, from stimuli in a store to tokens in another."""
     folder = tempfile.mkdtemp()
     tool = lambda *words: subprocess.run([args.build + "/bin/" + words[0], *words[1:], "--threads", str(args.threads), "-q"], check=True, stdout=subprocess.DEVNULL)
     encoder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../pipelines/tiny/models/encoder")
@@ -199,16 +237,31 @@ def cache(step_seconds, batch=24, images=960):
         number = iter(range(100))
         times.append(median(lambda: tool("me2-embed", "images", f"{folder}/{n}/stimuli.zarr", f"{folder}/t{n}.{next(number)}.zarr", "--model", encoder)))
     shutil.rmtree(folder)
-    again = (times[1] - times[0]) / images * batch
-    print(f"embedding a batch of {batch} anew with the tiny encoder: {again * 1e3:.1f} ms; with that a step would take {(step_seconds + again) / step_seconds:.2f} times as long", flush=True)
+    return [(times[1] - times[0]) / images * batch]
+
+
+def embed_large(batch):
+    said = subprocess.run([args.build + "/bench/images_bench", str(args.threads), "3", str(batch), "bigg"], check=True, capture_output=True, text=True).stdout
+    return [float(line) for line in said.split("\n") if line and not line.startswith("peak")]
+
+
+def cache(name, ours, encoder, work):
+    again = measured("images", name, work)
+    if ours and again:
+        again, ours = statistics.median(again), statistics.median(ours)
+        print(f"embedding a batch anew with {encoder}: {again * 1e3:.1f} ms; with that a step of {ours * 1e3:.1f} ms would take {(ours + again) / ours:.2f} times as long", flush=True)
 
 
 if "ridge" in args.parts:
     ridge()
-if "step" in args.parts:
+if "step" in args.parts or "cache" in args.parts:
     if args.large:
-        step("hidden 1024, 256 x 1664", 72, 15724, 1024, 256, 1664, 6, 1, 3, args.batch)
-    else:
-        tiny = step("tiny (hidden 64, 16 x 104)", 240, 500, 64, 16, 104, 2, 20, 12)
+        name = "hidden 1024, 256 x 1664"
+        ours = step(name, 72, 15724, 1024, 256, 1664, 6, 1, args.runs + 1, args.batch)
         if "cache" in args.parts:
-            cache(tiny)
+            cache(name, ours, "a tower of ViT-bigG/14's size", lambda: embed_large(args.batch))
+    else:
+        name = "tiny (hidden 64, 16 x 104)"
+        ours = step(name, 240, 500, 64, 16, 104, 2, 20, 12)
+        if "cache" in args.parts:
+            cache(name, ours, "the tiny encoder", lambda: embed_tiny(24))

@@ -2,6 +2,8 @@
 // the fast network must keep.
 #include "diffusion/prior_sampler.h"
 
+#include <array>
+
 #include "models/prior_inference.h"
 #include "support/golden.h"
 
@@ -67,6 +69,20 @@ TEST(PriorSampler, ASampleIsTheSameBytesInAnyBatch) {
   const at::Tensor both = c.fast(x, 50, c.brain, 3);
   for (std::int64_t i = 0; i < x.size(0); ++i)
     EXPECT_TRUE(at::equal(both[i], c.fast(x.narrow(0, i, 1), 50, c.brain.narrow(0, i, 1), 3)[0]));
+}
+
+// Widths that fill no vector, an odd number of rows, and heads wider than the rotated part: the small network's own kernels against LibTorch's operators.
+TEST(PriorSampler, SmallNetworksOfAnySizeAreComputedAsThePlainNetwork) {
+  for (const auto& [width, heads, head, tokens, inner] : {std::array<std::int64_t, 5>{20, 3, 10, 5, 36}, {96, 2, 40, 9, 104}, {34, 1, 6, 3, 7}}) {
+    nn::Initialiser fresh(3);
+    const models::PriorNetwork net(nn::Scope(fresh), {width, 2, heads, head, tokens, inner, 32, 128, 1e-5});
+    models::PriorInference fast(net);
+    at::manual_seed(7);
+    const at::Tensor image = at::randn({5, tokens, width}), brain = at::randn({5, tokens, width});
+    const at::Tensor want = net.guided(image, at::full({5}, 40, at::kLong), brain, 2.5), got = fast(image, 40, brain, 2.5);
+    EXPECT_LT((got - want).abs().max().item<double>(), 1e-5 * want.abs().max().item<double>()) << width;
+    EXPECT_TRUE(at::equal(got[4], fast(image.narrow(0, 4, 1), 40, brain.narrow(0, 4, 1), 2.5)[0])) << width;
+  }
 }
 
 TEST(PriorSampler, BfloatWeightsStayCloseToFloat) {

@@ -189,6 +189,8 @@ TEST(ColumnSums, AreThoseOfFloat64) {
       EXPECT_TRUE(at::allclose(column_square_sums(x), wide.square().sum({0}), 1e-13));
       EXPECT_TRUE(at::allclose(column_square_sums(x, factors), (wide * factors.unsqueeze(1)).square().sum({0}), 1e-13));
       EXPECT_TRUE(at::allclose(column_sums(x.t().contiguous().t()), wide.sum({0}), 1e-13));  // columns together in memory
+      const at::Tensor y = at::randn({width, 37}).to(dtype).t();
+      EXPECT_TRUE(at::allclose(row_dots(x, y), (wide * y.to(at::kDouble)).sum({1}), 1e-13, 1e-11));
     }
 }
 
