@@ -60,7 +60,8 @@ std::vector<std::uint16_t> packed(const float* x, std::int64_t rows, std::int64_
   weights::parallel_for(0, rows, 4, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t r = first; r < last; ++r)
       for (std::int64_t k = 0; k < in; ++k) {
-        std::uint16_t* to = out.data() + (r / kSide * steps + k / kInputs) * kParts * kTile + k % kInputs / 2 * kInputs + r % kSide * 2 + k % 2;
+        const std::int64_t tile = (r / kSide * steps + k / kInputs) * kParts, pair = k % kInputs / 2;
+        std::uint16_t* to = out.data() + tile * kTile + pair * kInputs + r % kSide * 2 + k % 2;
         float rest = x[r * in + k];
         for (std::int64_t part = 0; part < kParts; ++part, to += kTile) {
           rest -= upper(rest, *to);
@@ -73,7 +74,8 @@ std::vector<std::uint16_t> packed(const float* x, std::int64_t rows, std::int64_
 
 using Sums = std::array<float, kGroup * kGroup>;  // [output][row]
 
-// Never inlined: the loads of tiles do not tell g++ what memory they read, and a call does. Of 32 outputs, whose weights lie `stride` bytes apart, and the 16 (Blocks 1) or 32 rows packed at `rows`.
+// Of 32 outputs, whose weights lie `stride` bytes apart, and the 16 (Blocks 1) or 32 rows packed at `rows`. Never inlined: the loads of tiles do
+// not tell g++ what memory they read, and a call does.
 template <int Blocks>
 ME2_TARGET_TILES __attribute__((noinline)) void group(const char* w, std::int64_t stride, const char* tail, std::int64_t steps, std::int64_t next,
                                                       const std::uint16_t* rows, std::int64_t block, Sums& sums) {
@@ -130,7 +132,8 @@ ME2_TARGET_TILES void end_tiles() { _tile_release(); }
 
 bool ask_for_tiles() {
   unsigned a = 0, b = 0, c = 0, d = 0;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 22)) || !(d & (1u << 24)) || !(b & (1u << 16)) || !(b & (1u << 30)) || !(b & (1u << 31))) return false;
+  constexpr unsigned kAmx = 1u << 22 | 1u << 24, kAvx512 = 1u << 16 | 1u << 30 | 1u << 31;  // bf16, tile; f, bw, vl
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kAmx) != kAmx || (b & kAvx512) != kAvx512) return false;
   constexpr long kAskForState = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return ::syscall(SYS_arch_prctl, kAskForState, kTileData) == 0;
 }

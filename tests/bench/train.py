@@ -23,8 +23,10 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -46,6 +48,7 @@ import torch  # noqa: E402
 import zarr  # noqa: E402
 
 torch.set_num_threads(args.threads)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # so that what was started is ended too
 
 
 def median(work, runs=args.runs):
@@ -58,14 +61,18 @@ def median(work, runs=args.runs):
 
 
 def measured(side, what, work):
-    """The seconds that `work` gives, or those kept in --keep; None where another side alone was asked for."""
+    """The seconds that `work(keep)` gives, or those kept in --keep; None where another side alone was asked for. What `work` hands to `keep` is not lost."""
     kept = json.load(open(args.keep)) if args.keep and os.path.exists(args.keep) else {}
     key = f"{what}, batch {args.batch if args.large else 24}, {args.threads} threads"
-    if args.side == side or (args.side is None and side not in kept.get(key, {})):
-        kept.setdefault(key, {})[side] = work()
+
+    def keep(times):
+        kept.setdefault(key, {})[side] = times
         if args.keep:
             with open(args.keep, "w") as out:
                 json.dump(kept, out, indent=1)
+
+    if args.side == side or (args.side is None and side not in kept.get(key, {})):
+        keep(work(keep))
     return kept.get(key, {}).get(side)
 
 
@@ -135,8 +142,8 @@ def ridge():
     print(json.dumps({"ridge": dict(rows)}))
 
 
-def peer_steps(x, y, hidden, depth, steps, batch, mixing):
-    """Seconds of each of the reference's steps with targets cached."""
+def peer_steps(x, y, hidden, depth, steps, batch, mixing, so_far=lambda times: None):
+    """Seconds of each of the reference's steps with targets cached; `so_far` is told those of the steps after the first as they come."""
     import torch.nn.functional as F
     from networks import Backbone, Prior
     tokens, width = y.shape[1:]
@@ -184,6 +191,7 @@ def peer_steps(x, y, hidden, depth, steps, batch, mixing):
         loss.item()
         schedule.step()
         times.append(time.perf_counter() - start)
+        so_far(times[1:])
     return times
 
 
@@ -198,15 +206,18 @@ def our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch):
                                 "--checkpoint-interval", "1000", "--evaluate-interval", "0", "--threads", str(args.threads), "--log-format", "json"],
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     rates, said = [], []
-    for line in process.stderr:
-        said.append(line)
-        event = json.loads(line)
-        if event.get("event") == "epoch":
-            rates.append(event["samples_per_second"])
+    try:
+        for line in process.stderr:
+            said.append(line)
+            event = json.loads(line)
+            if event.get("event") == "epoch":
+                rates.append(event["samples_per_second"])
             if len(rates) == epochs:
-                process.kill()  # what comes now is writing the model
-    process.wait()
-    shutil.rmtree(folder)
+                break
+    finally:
+        process.kill()  # what comes after the last epoch is writing the model
+        process.wait()
+        shutil.rmtree(folder)
     if len(rates) < epochs:
         raise RuntimeError("me2-embed train: " + "".join(said))
     return [batch / rate for rate in rates[1:]]
@@ -215,11 +226,12 @@ def our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch):
 def step(name, trials, voxels, hidden, tokens, width, depth, steps_per_epoch, epochs, batch=24):
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((trials, voxels), dtype=np.float32), rng.standard_normal((trials, tokens, width), dtype=np.float32)
-    ours = measured("ours", name, lambda: our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch))
+    ours = measured("ours", name, lambda keep: our_steps(x, y, hidden, depth, steps_per_epoch, epochs, batch))
     tx, ty = torch.from_numpy(x), torch.from_numpy(y)
-    mixings, steps = ((True,), args.runs + 1) if args.large else ((True, False), steps_per_epoch)  # the large step takes too long for both
-    peer = measured("peer", name, lambda: [statistics.median(peer_steps(tx, ty, hidden, depth, steps, batch, mixing)[1:]) for mixing in mixings]
-                    if not args.large else peer_steps(tx, ty, hidden, depth, steps, batch, True)[1:])
+    if args.large:  # takes too long for both losses
+        peer = measured("peer", name, lambda keep: peer_steps(tx, ty, hidden, depth, args.runs + 1, batch, True, keep)[1:])
+    else:
+        peer = measured("peer", name, lambda keep: [statistics.median(peer_steps(tx, ty, hidden, depth, steps_per_epoch, batch, mixing)[1:]) for mixing in (True, False)])
     if ours and peer:
         a, b = statistics.median(ours), statistics.median(peer)
         print(f"training step, {name}, batch {batch}, {args.threads} threads: ours {a * 1e3:.1f} ms (median of {len(ours)} epochs), PyTorch {b * 1e3:.1f} ms, {b / a:.2f}x", flush=True)
@@ -259,9 +271,9 @@ if "step" in args.parts or "cache" in args.parts:
         name = "hidden 1024, 256 x 1664"
         ours = step(name, 72, 15724, 1024, 256, 1664, 6, 1, args.runs + 1, args.batch)
         if "cache" in args.parts:
-            cache(name, ours, "a tower of ViT-bigG/14's size", lambda: embed_large(args.batch))
+            cache(name, ours, "a tower of ViT-bigG/14's size", lambda keep: embed_large(args.batch))
     else:
         name = "tiny (hidden 64, 16 x 104)"
         ours = step(name, 240, 500, 64, 16, 104, 2, 20, 12)
         if "cache" in args.parts:
-            cache(name, ours, "the tiny encoder", lambda: embed_tiny(24))
+            cache(name, ours, "the tiny encoder", lambda keep: embed_tiny(24))
