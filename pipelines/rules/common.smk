@@ -46,16 +46,20 @@ def required_files():
     return listed + [{"path": path, "what": what} for what, path in named.items() if path and path not in known]
 
 
+def there(path):
+    """A folder that holds nothing is not there yet."""
+    return os.path.exists(path) and not (os.path.isdir(path) and not os.listdir(path))
+
+
 def missing_inputs():
-    return [f for f in required_files() if not os.path.exists(f["path"])]
+    return [f for f in required_files() if not there(f["path"])]
 
 
 def inputs_table():
     lines = []
     for f in required_files():
-        there = os.path.exists(f["path"])
         size = f"(about {f['gb']} GB)  " if "gb" in f else ""
-        lines.append(f"{'ok     ' if there else 'MISSING'}  {f['path']}  {size}{f.get('what', '')}")
+        lines.append(f"{'ok     ' if there(f['path']) else 'MISSING'}  {f['path']}  {size}{f.get('what', '')}")
     n = len(missing_inputs())
     lines.append(f"{n} of {len(lines)} files are missing" if n else f"all {len(lines)} files are there")
     return "\n".join(lines)

@@ -168,6 +168,18 @@ print(dry_run('me2-bad verb', '$PWD'))"
   assert_equal "$stderr" "no estimate of ['me2-bad', 'verb']: me2-bad: error: no such file"
 }
 
+@test "check_inputs.sh: no configuration, one that is not there, no snakemake: each is one line that says what to do" {
+  check=$ROOT/pipelines/check_inputs.sh
+  run -64 "$check"
+  assert_output --regexp '^check-inputs: CONFIG=FILE .*configs/subj01_1sess.yaml'
+  run -66 "$check" nowhere.yaml
+  assert_output "check-inputs: nowhere.yaml: no such file"
+  mkdir bin
+  ln -s "$(command -v bash)" "$(command -v dirname)" "$(command -v env)" bin/
+  PATH=$PWD/bin run -69 "$check" "$ROOT/pipelines/configs/subj01_1sess.yaml"
+  assert_output --partial "apt-get install snakemake"
+}
+
 @test "new_subject.sh: with a pretrained model each fold fine-tunes it, the pictures are its prior's, and a second call does nothing" {
   made_demo
   for array in betas stimulus; do me2-preprocess show demo/simulated/subj01.zarr --array $array --npy $array.npy -q > /dev/null; done

@@ -73,6 +73,26 @@ run_config() {  # NAME PRODUCT...: from nothing to the products, with every file
   assert [ ! -e out/subj01_40sess/finetuned ]
 }
 
+@test "pretrain_7: from the download of seven subjects to the model that subj01_1sess starts from" {
+  download
+  # The made-up release has subjects 1 and 2, three tars of training trials each. The design file knows no others, and is not needed.
+  rm release/COCO_73k_subj_indices.hdf5
+  for n in 3 4 5 6 7 8; do
+    ln -s betas_all_subj02_fp32_renorm.hdf5 release/betas_all_subj0${n}_fp32_renorm.hdf5
+  done
+  rm release/wds
+  mkdir release/wds
+  for n in 1 2; do ln -s "$(golden medarc_layout)/wds/subj0$n" release/wds/; done
+  for n in 3 4 5 6 7 8; do ln -s subj02 release/wds/subj0$n; done
+  sizes '  pretrain: --hidden 32 --epochs 1 --batch-size 14'
+  sed -E 's,train/[0-9]+\.tar,train/2.tar,' "$ROOT/pipelines/configs/pretrain_7.yaml" | sed -n '/^files:/,/^resources:/{/^resources:/!p}' >> sizes.yaml
+  run_config pretrain_7 pretrained/model.safetensors
+  # One map for each subject, and a model that another subject is fine-tuned from in place of the released one.
+  assert_equal "$(jq -c .subjects out/pretrain_7/pretrained/config.json)" '["subj02","subj03","subj04","subj05","subj06","subj07","subj08"]'
+  me2-preprocess medarc release subj01.zarr --subject 1 --split new_test --sessions 1 -q
+  run -0 me2-embed train out/pretrain_7/targets.zarr tuned --subjects subj01.zarr --pretrained out/pretrain_7/pretrained --hidden 32 --epochs 1 --batch-size 4 -q
+}
+
 @test "new_subject: betas, events and images of one's own, fine-tuned from the released model" {
   download
   mkdir -p mine/images

@@ -141,6 +141,9 @@ killed_and_rerun() {
     run "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile "$ROOT/pipelines/configs/$config.yaml" -j 1 -f check_inputs
     assert_failure
     assert_equal "$(grep '^MISSING' <<< "$output" | sort -u | wc -l)" "$files"
+    PATH=${SNAKEMAKE%/*}:$PATH run -66 "$ROOT/pipelines/check_inputs.sh" "$ROOT/pipelines/configs/$config.yaml"
+    assert_equal "$(grep -c '^MISSING' <<< "$output")" "$files"
+    assert_equal "${lines[-1]}" "$files of $files files are missing"
     run "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --configfile "$ROOT/pipelines/configs/$config.yaml" --lint
     assert_success
   done
