@@ -120,6 +120,23 @@ kill_while_made() {  # OUTPUT
   assert_output -- "--overwrite"
 }
 
+@test "step.sh: what a stage of the demo says begins with its output, down to what it says when it is stopped" {
+  mkdir scratch
+  export ME2_TIMES=$PWD/times.txt
+  run -7 --separate-stderr "$ROOT/pipelines/step.sh" "$PWD/scratch/model" bash -c 'echo product; echo "half: 2/4" >&2; printf "no newline" >&2; exit 7'
+  assert_equal "$output" product
+  assert_equal "$stderr" "scratch/model: half: 2/4
+scratch/model: no newline"
+  "$ROOT/pipelines/step.sh" "$PWD/scratch/model" bash -c 'trap "echo saved >&2; exit 75" TERM; touch begun; until [ -e never ]; do sleep 0.05; done' 2> log 3>&- &
+  until [ -e begun ]; do sleep 0.05; done
+  kill -TERM $!
+  status=0
+  wait $! || status=$?
+  assert_equal "$status" 75
+  assert_equal "$(cat log)" "scratch/model: saved"
+  assert [ ! -e times.txt ]
+}
+
 @test "demo: a table whose making was killed is not taken for made" {
   made_demo
   rm demo/retrieval.csv
