@@ -111,13 +111,27 @@ Work Run::reading_work(double passes) const {
   return work;
 }
 
-int Run::threads() const {
-  if (options_.threads > 0) return options_.threads;
-  if (const char* openmp = std::getenv("OMP_NUM_THREADS"); openmp && std::atoi(openmp) > 0) return std::atoi(openmp);
-  if (const char* slurm = std::getenv("SLURM_CPUS_PER_TASK"))
-    if (const int cpus = std::atoi(slurm); cpus > 0) return cpus;
+namespace {
+
+int positive(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? std::max(0, std::atoi(value)) : 0;
+}
+
+int default_threads() {
+  if (const int openmp = positive("OMP_NUM_THREADS")) return openmp;
+  if (const int slurm = positive("SLURM_CPUS_PER_TASK")) return slurm;
   cpu_set_t set;
   return ::sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+}
+
+}  // namespace
+
+int Run::threads() const {
+  const int threads = options_.threads > 0 ? options_.threads : default_threads();
+  // OpenMP starts no more than its limit, and oneDNN's convolutions wait for ever for those that are missing.
+  const int limit = positive("OMP_THREAD_LIMIT");
+  return limit > 0 ? std::min(threads, limit) : threads;
 }
 
 Shard Run::shard() const { return parse_shard(options_.shard); }

@@ -68,13 +68,18 @@ TEST(Run, WriteOptionsFollowTheCommonOnes) {
   EXPECT_EQ(options.config_digest, c.digest());
 }
 
-TEST(Run, ThreadsComeFromTheOptionThenFromSlurm) {
+TEST(Run, ThreadsComeFromTheOptionThenFromSlurmWithinOpenMpsLimit) {
   Case c("a");
   ::unsetenv("OMP_NUM_THREADS");  // CTest may set it
   ::setenv("SLURM_CPUS_PER_TASK", "5", 1);
   EXPECT_EQ(cli::Run("t", "v", c.common, &c.described).threads(), 5);
   c.common.threads = 3;
   EXPECT_EQ(cli::Run("t", "v", c.common, &c.described).threads(), 3);
+  ::setenv("OMP_THREAD_LIMIT", "2", 1);
+  EXPECT_EQ(cli::Run("t", "v", c.common, &c.described).threads(), 2);
+  ::setenv("OMP_THREAD_LIMIT", "4", 1);
+  EXPECT_EQ(cli::Run("t", "v", c.common, &c.described).threads(), 3);
+  ::unsetenv("OMP_THREAD_LIMIT");
   ::unsetenv("SLURM_CPUS_PER_TASK");
   c.common.threads = 0;
   EXPECT_GE(cli::Run("t", "v", c.common, &c.described).threads(), 1);
