@@ -86,15 +86,20 @@ done | sort | awk -F, -v figures="$figures" '
     for (i = 1; i <= 5; ++i) compare(c[i] (c[i] == 1 ? " session" : " sessions") ": pretraining beats scratch", "tuned_" c[i], "scratch_" c[i], "image_retrieval", i < 4 ? "" : "So many trials leave little for the other subjects to add.")
     compare("1 session, pretrained, beats the closed-form ridge", "tuned_1", "ridge", "image_retrieval", "A ridge from voxels is a strong baseline where responses are nearly linear in the image tokens, as simulated.")
     figure("claims-sessions.svg", "Image retrieval (top-1) by number of sessions", "sessions of the subject held out", "scratch:from scratch;tuned:after pretraining", "1 2 4 10 12")
-    print "\n### Number of pretraining subjects, and the map of a subject\n\n![Image retrieval by number of pretraining subjects](claims-subjects.svg)"
+    print "\n### Number of pretraining subjects\n\n![Image retrieval by number of pretraining subjects](claims-subjects.svg)"
     head("one session, pretrained on", both)
     row("none", "scratch_1", both); row("1 subject", "tuned_by_1", both); row("2 subjects", "tuned_by_2", both); row("all others", "tuned_1", both)
-    row("all others, two-layer map", "mlp_1", both); row("none, two-layer map", "mlp_scratch", both)
     print ""
     compare("all others beat one", "tuned_1", "tuned_by_1", "image_retrieval", "The number of steps is the same for each number of subjects; so is what one subject’s trials can teach of a simulated world.")
-    compare("the linear map beats the two-layer map", "tuned_1", "mlp_1", "image_retrieval", "With so few trials the dropout and normalisation of the two-layer map may be worth more than its bend: without the rectification of simulated voxels it is ahead, too (.153 against .133 in one run), and with eight times the voxels or all sessions (.30 against .26; .84 against .80).")
-    compare("the linear map beats the two-layer map, from scratch", "scratch_1", "mlp_scratch", "image_retrieval", "")
     figure("claims-subjects.svg", "Image retrieval (top-1) after one session", "subjects pretrained on", "tuned_by:one session of the subject held out", "0 1 2 3 4")
+    print "\n### The map of a subject\n\nThe MLP map is MindEye1’s, linear, layer norm, GELU, dropout .5, which the paper’s ablation goes back to (10 sessions, from scratch)."
+    head("map", both)
+    for (i = 1; i <= 2; ++i) { n = i == 1 ? 1 : 10; text = n (n == 1 ? " session" : " sessions") ", from scratch"; row(text ", linear", "scratch_" n, both); row(text ", MLP", "map_scratch_" n, both) }
+    row("1 session, after pretraining, linear", "tuned_1", both); row("1 session, after pretraining, MLP", "map_tuned_1", both)
+    print ""
+    compare("the linear map beats the MLP map, 10 sessions from scratch", "scratch_10", "map_scratch_10", "image_retrieval", "")
+    compare("the linear map beats the MLP map, 1 session from scratch", "scratch_1", "map_scratch_1", "image_retrieval", "")
+    compare("the linear map beats the MLP map, 1 session after pretraining", "tuned_1", "map_tuned_1", "image_retrieval", "")
     some = "image_retrieval caption_category pixcorr"
     print "\n### Submodules\n\nFrom scratch on all sessions. *drawn*: by the tokens the prior draws; *low-level*: pictures of the low-level head."
     head("trained", some)

@@ -13,9 +13,9 @@ population=$(realpath "$2/seed$seed")
 models=$(realpath "${TINY:-$root/pipelines/tiny/models}")
 export PATH=$bin:$PATH ME2_FSYNC=${ME2_FSYNC:-off} OMP_NUM_THREADS=1
 case ${CLAIMS_SIZE:-full} in
-  full) subjects=5 sessions=12 trials=125 test=300 hidden=128 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 2" module_epochs=20 ;;
-  quick) subjects=4 sessions=4 trials=250 test=100 hidden=128 pre_epochs=10 epochs=30 counts="1 2 4" some=1 module_epochs=25 ;;
-  small) subjects=3 sessions=2 trials=100 test=30 hidden=32 pre_epochs=1 epochs=1 counts="1 2" some=1 module_epochs=1 ;;
+  full) subjects=5 sessions=12 trials=125 test=300 hidden=128 pre_epochs=12 epochs=30 counts="1 2 4 10 12" some="1 2" map_counts="1 10" module_epochs=20 ;;
+  quick) subjects=4 sessions=4 trials=250 test=100 hidden=128 pre_epochs=10 epochs=30 counts="1 2 4" some=1 map_counts="1 4" module_epochs=25 ;;
+  small) subjects=3 sessions=2 trials=100 test=30 hidden=32 pre_epochs=1 epochs=1 counts="1 2" some=1 map_counts="1 2" module_epochs=1 ;;
   *) echo "claims: CLAIMS_SIZE: full, quick or small expected, ${CLAIMS_SIZE} given" >&2; exit 64 ;;
 esac
 cd "$population"
@@ -92,9 +92,11 @@ for part in ${PARTS:-sessions subjects map modules pictures}; do
       [ -z "$ends" ] || echo "$ends" >> values.part
       ;;
     map)
-      pretrain pretrained_mlp $((subjects - 1)) "${retrieval[@]}" --mlp-map
-      tune mlp_1 1 "${retrieval[@]}" --mlp-map --pretrained pretrained_mlp; found mlp_1
-      tune mlp_scratch 1 "${retrieval[@]}" --mlp-map; found mlp_scratch
+      pretrain pretrained_map $((subjects - 1)) "${retrieval[@]}" --mlp-map
+      tune map_tuned_1 1 "${retrieval[@]}" --mlp-map --pretrained pretrained_map; found map_tuned_1
+      for count in $map_counts; do
+        tune "map_scratch_$count" "$count" "${retrieval[@]}" --mlp-map; found "map_scratch_$count"
+      done
       ;;
     modules)  # trained from scratch on all sessions, as the paper's ablation is; a prior needs some 500 steps
       while read -r name options; do

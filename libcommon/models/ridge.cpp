@@ -11,16 +11,15 @@ nn::Scope one(const nn::Scope& s, const char* kind, std::size_t subject) { retur
 }  // namespace
 
 MlpMap::MlpMap(const nn::Scope& s, std::int64_t voxels, std::int64_t hidden)
-    : first(s.sub("0"), voxels, hidden), norm(s.sub("1"), hidden), second(s.sub("4"), hidden, hidden) {}
+    : linear(s.sub("0"), voxels, hidden), norm(s.sub("1"), hidden) {}
 
 at::Tensor MlpMap::operator()(const at::Tensor& betas, const nn::Training* training) const {
-  return second(nn::dropout(at::gelu(norm(first(betas))), kDropout, training));
+  return nn::dropout(at::gelu(norm(linear(betas))), kDropout, training);
 }
 
 at::Tensor MlpMap::rows(const at::Tensor& betas) const {
-  const at::Tensor inner = nn::row_linear(betas, first);
-  const at::Tensor normed = at::layer_norm(inner, {inner.size(-1)}, norm.weight.to(at::kFloat), norm.bias.to(at::kFloat), norm.eps);
-  return nn::row_linear(at::gelu(normed).contiguous(), second);
+  const at::Tensor inner = nn::row_linear(betas, linear);
+  return at::gelu(at::layer_norm(inner, {inner.size(-1)}, norm.weight.to(at::kFloat), norm.bias.to(at::kFloat), norm.eps)).contiguous();
 }
 
 Ridge::Ridge(const nn::Scope& s, const std::vector<std::int64_t>& voxels, std::int64_t hidden, bool mlp) {
@@ -39,6 +38,6 @@ std::vector<std::int64_t> Ridge::detect_voxels(const nn::Scope& s) {
   return voxels;
 }
 
-std::int64_t Ridge::detect_hidden(const nn::Scope& s) { return s.shape(detect_mlp(s) ? "mlps.0.4.weight" : "linears.0.weight").at(0); }
+std::int64_t Ridge::detect_hidden(const nn::Scope& s) { return s.shape(detect_mlp(s) ? "mlps.0.0.weight" : "linears.0.weight").at(0); }
 
 }  // namespace me2::models

@@ -1,7 +1,8 @@
 // Subject maps: from one subject's voxels to the shared latent. MindEye2 has one linear layer per subject (MindEye2 paper, section 2.1;
 // reference: RidgeRegression in the training notebook). The "ridge" is AdamW's weight decay, not a closed form.
-// For comparison there is a two-layer map instead, the opening of MindEye1's residual MLP (Scotti et al. 2023, appendix A.1):
-// Linear(voxels, hidden), LayerNorm, GELU, Dropout(.5), Linear(hidden, hidden). The reference has no such map, so its names are ours.
+// For comparison there is an MLP map instead: what MindEye1 has between voxels and its residual blocks (Scotti et al. 2023, appendix A.1),
+// Linear(voxels, hidden), LayerNorm, GELU, Dropout(.5), and MindEye2's ablation goes back to (section 3.5). The reference has no such map, so
+// its names are ours.
 #pragma once
 #include <string>
 #include <vector>
@@ -11,10 +12,9 @@
 
 namespace me2::models {
 
-struct MlpMap {  // 0 (Linear), 1 (LayerNorm), 4 (Linear), as in a sequence with GELU and dropout at 2 and 3
-  nn::Linear first;
+struct MlpMap {  // 0 (Linear), 1 (LayerNorm), as in a sequence with GELU and dropout at 2 and 3
+  nn::Linear linear;
   nn::LayerNorm norm;
-  nn::Linear second;
   static constexpr double kDropout = .5;
 
   MlpMap(const nn::Scope& s, std::int64_t voxels, std::int64_t hidden);

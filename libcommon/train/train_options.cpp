@@ -26,7 +26,7 @@ void TrainOptions::describe(Describe& d) {
   d.option("--no-prior", no_prior, "leave the diffusion prior out");
   d.option("--no-lowlevel", no_lowlevel, "leave the low-level head out");
   d.option("--no-clip", no_clip, "leave the contrastive (retrieval) head out");
-  d.option("--mlp-map", mlp, "a two-layer map for each subject instead of the ridge: linear, layer norm, GELU, dropout .5, linear (as MindEye1 opens; the paper finds it worse)");
+  d.option("--mlp-map", mlp, "an MLP map for each subject instead of the ridge: linear, layer norm, GELU, dropout .5 (MindEye1's; the paper finds it worse)");
   d.option("--prior-scale", prior_scale, "weight of the prior's loss");
   d.option("--clip-scale", clip_scale, "weight of the contrastive loss");
   d.option("--blur-scale", blur_scale, "weight of the low-level loss");
@@ -85,7 +85,7 @@ void TrainOptions::check() const {
   expect_below_one("--dropout", dropout), expect_below_one("--lowlevel-dropout", lowlevel_dropout), expect_below_one("--ema", ema);
   if (ema > 0 && lora > 0) throw usage_error("--ema and --lora cannot be combined");
   if (ridge == RidgeStart::keep && !pretrained) throw usage_error("--ridge keep: there is no --pretrained model to keep it from");
-  if (mlp && export_official) throw usage_error("--export-official: the reference has no two-layer subject map (--mlp-map)");
+  if (mlp && export_official) throw usage_error("--export-official: the reference has no MLP subject map (--mlp-map)");
 }
 
 }  // namespace me2::train

@@ -17,7 +17,7 @@ struct Telltale {
 // First match wins: a model that contains another stands before it.
 constexpr std::array kTelltales{
     Telltale{"ridge.linears.0.weight", "a MindEye2 model (ridge, backbone)"},
-    Telltale{"ridge.mlps.0.0.weight", "a MindEye2 model (two-layer subject maps, backbone)"},
+    Telltale{"ridge.mlps.0.0.weight", "a MindEye2 model (MLP subject maps, backbone)"},
     Telltale{"backbone_linear.weight", "a MindEye2 backbone"},
     Telltale{"causal_transformer.layers.0.0.null_kv", "a MindEye2 diffusion prior"},
     Telltale{"conditioner.embedders.1.model.text_projection", "an SDXL checkpoint (U-Net, VAE and two text encoders)"},

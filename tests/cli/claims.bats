@@ -5,7 +5,7 @@ setup() { load ../support/load; setup_case; }
 page() { printf '# Results\n\nbefore\n\n<!-- claims: made by pipelines/claims_page.sh -->\nold\n<!-- end of claims -->\n\nafter\n' > page.md; }
 run_of() {  # SEED SUBJECT scratch_1 tuned_1
   mkdir -p "claims/seed$1/subj0$2"
-  printf 'scratch_1,image_retrieval,%s\ntuned_1,image_retrieval,%s\nmlp_1,image_retrieval,%s\n' "$3" "$4" "$5" > "claims/seed$1/subj0$2/values.csv"
+  printf 'scratch_1,image_retrieval,%s\ntuned_1,image_retrieval,%s\nmap_tuned_1,image_retrieval,%s\n' "$3" "$4" "$5" > "claims/seed$1/subj0$2/values.csv"
 }
 
 @test "claims page: means and t intervals over runs, differences within runs, the section alone replaced" {
@@ -23,7 +23,7 @@ run_of() {  # SEED SUBJECT scratch_1 tuned_1
   assert_line "| 1 session, from scratch | 0.200 ± 0.248 |  |"
   assert_line "- 1 session: pretraining beats scratch (image_retrieval): +0.400 ± 0.248, 3 runs: the paper’s direction."
   # Differences -.4, -.2, -.3: mean -.3, against a mean of 0 by more than .248.
-  assert_line --partial "the linear map beats the two-layer map (image_retrieval): -0.300 ± 0.248, 3 runs: **against the paper.**"
+  assert_line --partial "the linear map beats the MLP map, 1 session after pretraining (image_retrieval): -0.300 ± 0.248, 3 runs: **against the paper.**"
   refute_output --partial "ridge to the tokens |"  # nothing was measured: no row
   assert [ -s claims-sessions.svg ]
 

@@ -82,7 +82,7 @@ assert_same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   me2-align apply w/b.zarr b.zarr --model m --split test -q; me2-embed brain b.zarr tokens.zarr --model m -q
   run -0 python3 -c "import json,sys; r=json.load(open('report.json')); sys.exit(not (r['images_shared'] == 100 and r['form'] == 'primal' and r['leave_one_out_r2'] > .5))"
 }
-@test "train: a two-layer subject map in the place of the ridge, through the inference tools" {
+@test "train: an MLP subject map in the place of the ridge, through the inference tools" {
   train w/targets.zarr m --subjects w/a.zarr --subjects w/b.zarr --mlp-map --epochs 3 --no-lowlevel -q
   for n in 1 8; do me2-align apply w/b.zarr latent$n.zarr --model m --split test --batch-size $n -q; done
   me2-test-store same -q latent1.zarr latent8.zarr

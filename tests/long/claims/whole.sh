@@ -6,7 +6,7 @@ pipelines=$(dirname "$0")/../../../pipelines
 out=$(mktemp -d); trap 'rm -rf "$out"' EXIT
 CLAIMS_SIZE=small "$pipelines/claims_run.sh" "$1" "$out" 1 2
 values=$out/seed1/subj02/values.csv
-for condition in scratch_1 scratch_2 tuned_1 tuned_2 ridge tuned_by_1 mlp_1 mlp_scratch prior+drawn prior_lowlevel+drawn retrieval retrieval_lowlevel prior_retrieval \
+for condition in scratch_1 scratch_2 tuned_1 tuned_2 ridge tuned_by_1 map_tuned_1 map_scratch_1 map_scratch_2 prior+drawn prior_lowlevel+drawn retrieval retrieval_lowlevel prior_retrieval \
   prior_retrieval+drawn all_modules all_modules+drawn whole_own whole_shuffled whole_mean; do
   grep -q "^$condition,image_retrieval,[01]" "$values" || { echo "no retrieval of $condition" >&2; exit 1; }
 done
