@@ -180,6 +180,23 @@ TEST(RidgeFit, ChoosesTheSameWithoutWeights) {
   }
 }
 
+TEST(RidgeFit, TheScoreOfAlphasChosenOtherwiseIsTheirLeaveOneOut) {
+  at::manual_seed(7);
+  const at::Tensor x = at::randn({40, 9}, at::kDouble), y = x.narrow(1, 0, 5) * at::tensor({.1, .3, 1., 3., 10.}, at::kDouble) + at::randn({40, 5}, at::kDouble);
+  for (const auto by : {AlphaBy::k_fold, AlphaBy::gcv}) {
+    RidgeOptions options{{.1, 10, 1000}, true, by};
+    options.per_target = true;
+    const auto fit = fit_ridge(x, 5, [&](auto first, auto count) { return y.narrow(1, first, count); }, options);
+    const RidgeSolver solver(x);
+    const auto targets = solver.project(y);
+    double sum = 0;
+    for (std::int64_t t = 0; t < 5; ++t)
+      sum += 1 - solver.leave_one_out_mse(targets, fit.alpha[t].item<double>())[t].item<double>() / (y.select(1, t) - y.select(1, t).mean()).square().mean().item<double>();
+    EXPECT_NEAR(fit.r2, sum / 5, 1e-9);
+    EXPECT_GT((fit.alpha - fit.alpha[0]).abs().max().item<double>(), 0);  // not one for all
+  }
+}
+
 TEST(ColumnSums, AreThoseOfFloat64) {
   at::manual_seed(5);
   for (const auto dtype : {at::kFloat, at::kDouble})
