@@ -71,6 +71,7 @@ void apply(const ApplyOptions& o, cli::Run& run) {
 
 void fit(const train::FitOptions& o, cli::Run& run) {
   nn::set_threads(run.threads());
+  nn::open_device(run.options().device, run.dry_run());  // one that is not there is an error here too, though a fit is the processor's work
   if (run.dry_run()) return run.plan_work(train::fit_work(o));
   const std::string report = train::fit_subject(o, run.provenance().dump());
   if (run.options().json) run.print(report + "\n");
@@ -78,5 +79,5 @@ void fit(const train::FitOptions& o, cli::Run& run) {
 
 }  // namespace
 ME2_TOOL("me2-align", "Map a subject's voxels into the shared latent space", {cli::verb("apply", "project betas through the subject's ridge", apply),
-          cli::verb("fit", "a closed-form ridge for a new subject", fit)})
+          cli::verb("fit", "a closed-form ridge for a new subject; on the processor", fit)})
 }  // namespace me2

@@ -55,8 +55,13 @@ std::int64_t Plan::free_bytes() const {
 
 Json Plan::to_json() const {
   Json plan{{"inputs", Json::object()}, {"outputs", Json::object()}};
-  for (const auto& [option, path] : inputs_) plan["inputs"][option] = path;
-  for (const auto& [option, path] : outputs_) plan["outputs"][option] = path;
+  for (const auto& [list, paths] : {std::pair{"inputs", &inputs_}, std::pair{"outputs", &outputs_}})
+    for (const auto& [option, path] : *paths) {
+      Json& there = plan[list][option];
+      if (there.is_null()) there = path;
+      else if (there.is_array()) there.push_back(path);
+      else there = Json{there, path};  // an option that is given several times
+    }
   plan["arrays"] = Json::array();
   for (const auto& a : arrays_)
     plan["arrays"].push_back({{"name", a.name}, {"dtype", a.dtype}, {"shape", a.shape}, {"bytes", a.bytes}});

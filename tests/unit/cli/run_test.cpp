@@ -119,5 +119,14 @@ TEST(Plan, AddsUpBytes) {
   EXPECT_NE(plan.to_text().find("tokens f2 [10, 4, 3]  240 B"), std::string::npos);
 }
 
+TEST(Plan, AnOptionGivenSeveralTimesHasAListOfPaths) {
+  Plan plan;
+  plan.input("--model", "m");
+  for (const char* path : {"a", "b", "c"}) plan.input("--targets", path);
+  const Json inputs = plan.to_json()["inputs"];
+  EXPECT_EQ(inputs["--model"], "m");
+  EXPECT_EQ(inputs["--targets"], (Json{"a", "b", "c"}));
+}
+
 }  // namespace
 }  // namespace me2::cli
