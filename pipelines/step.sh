@@ -24,9 +24,11 @@ took() {  # STATUS: says what it took, and ends
   end "$1"
 }
 run() {  # a signal to this script is the stage's, which saves what it has
+  local stage= stop= status
+  trap 'stop=yes; [ -z "$stage" ] || kill -TERM "$stage" 2> /dev/null' HUP INT TERM
   "$@" &
-  local stage=$! status
-  trap 'kill -TERM $stage 2> /dev/null' HUP INT TERM
+  stage=$!
+  [ -z "$stop" ] || kill -TERM $stage 2> /dev/null  # it came before there was a stage
   wait $stage
   status=$?
   while kill -0 $stage 2> /dev/null; do wait $stage; status=$?; done
