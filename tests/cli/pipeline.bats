@@ -52,6 +52,14 @@ assert_redone() {  # FILE REDONE... -- NOT...
     esac
   done
 }
+@test "help: every target that is meant to be called, and nothing else" {
+  run -0 make -s -C "$ROOT" -f Makefile.pipeline help
+  assert_line "    make -f Makefile.pipeline demo        the main job on simulated subjects: betas in; pictures, captions and scores out"
+  declared=$(cd "$ROOT" && sed -n 's/^\.PHONY: //p' Makefile.pipeline pipelines/demo.mk pipelines/tiny.mk | tr ' ' '\n' | grep -vE '^(help|demo_stages)$' | sort -u)
+  assert_equal "$(sed -nE 's/^ *make -f Makefile.pipeline ([a-z-]+).*/\1/p' <<< "$output" | sort)" "$declared"
+  assert_equal "$(grep -c . <<< "$output")" "$(($(wc -l <<< "$declared") + 2))"  # beside them what it is, and the variables
+}
+
 @test "demo: a changed input redoes what depends on it and nothing else" {
   made_demo
   assert_redone tiny/scorer/model.safetensors scores.json report.html -- recon.zarr caption.zarr refined.zarr latent.zarr

@@ -26,6 +26,18 @@ release() {
   assert_output --partial "identical"
 }
 
+@test "release: the README's commands for the real download run as they stand" {
+  ln -s mindeyev2 RELEASE_DIR
+  ln -s "$M" last.pth
+  ln -s mindeyev2/unclip6_epoch0_step110000.ckpt .
+  mkdir NETS
+  sed -n '/^## On the real download/,/^`-`/s/^    //p' "$ROOT/README.md" | sed 's/unclip - recon.zarr/& --size 64/' > readme.sh
+  assert_equal "$(grep -c 'me2-' readme.sh)" 4
+  run -0 bash -e -o pipefail readme.sh
+  assert_line --regexp '^pixcorr +-?0\.[0-9]+'
+  assert_equal "$(ls -A "$TMPDIR")" ""
+}
+
 @test "release: every stage agrees with the reference's maths on the same weights, betas and draws" {
   G=$(golden chain)
   me2-preprocess medarc mindeyev2 subj01.zarr --subject 1 --sessions 1 -q > /dev/null
