@@ -83,7 +83,7 @@ struct ImagesCommand {
     d.option("--convnext", convnext, "ConvNeXt-XL (convnext_xlarge_alpha0.75_fullckpt.pth): auxiliary targets of the low-level head");
     d.option("--only", only, "store with the array stimulus: these stimuli alone (the true tokens of a test set)");
     d.option("--stored", stored, "floats as they are (f4) or in half the space (f2)");
-    d.option("--augmented", augmented, "also this many colour-jittered variants of each picture, clip_tokens_augmented and vae_latent_augmented: what me2-embed train --image-aug draws from");
+    d.option("--augmented", augmented, "also this many colour-jittered variants of each picture, each array but clip_pooled as NAME_augmented: what me2-embed train --image-aug draws from");
     d.option("--lowlevel-size", size, "pixels the autoencoder and ConvNeXt see (0: the autoencoder's own; published: 224)");
   }
 };

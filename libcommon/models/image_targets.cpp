@@ -22,12 +22,12 @@ namespace me2::models {
 namespace {
 
 // The reference's augmentation of the low-level branch (kornia ColorJitter .4 .4 .2 .1 with p .8, RandomGrayscale .1, RandomSolarize .1;
-// its crop is left out, since the features are compared patch by patch with the uncropped image's). One draw per stimulus.
-at::Tensor augment(const at::Tensor& images, const std::vector<std::int32_t>& stimulus, std::uint64_t seed) {
+// its crop is left out, since the features are compared patch by patch with the uncropped image's). One draw per stimulus and `of`.
+at::Tensor augment(const at::Tensor& images, const std::vector<std::int32_t>& stimulus, const std::string& of, std::uint64_t seed) {
   const auto B = images.size(0);
   std::vector<at::Tensor> rows;
   for (std::int64_t i = 0; i < B; ++i) {
-    Random draws(seed, fmt::format("augment/{}", stimulus[static_cast<std::size_t>(i)]));
+    Random draws(seed, fmt::format("augment/{}{}", stimulus[static_cast<std::size_t>(i)], of));
     const auto one = [&](double low, double high) { return at::full({1}, draws.uniform(low, high), at::kFloat); };
     auto x = images.slice(0, i, i + 1);
     vision::Jitter jitter;
@@ -70,22 +70,25 @@ std::map<std::string, at::Tensor> embed(const TargetNetworks& n, const at::Tenso
     out["clip_tokens"] = seen.tokens;
     out["clip_pooled"] = seen.pooled;
   }
-  std::vector<at::Tensor> tokens, latents;
+  const auto lowlevel = [&](const at::Tensor& seen, const std::string& of) {
+    std::map<std::string, at::Tensor> made;
+    if (!n.vae && !n.convnext) return made;
+    const at::Tensor small = sized(seen);
+    if (n.vae) made["vae_latent"] = latent(small);
+    if (n.convnext) {
+      made["cnx_feature"] = (*n.convnext)(to_network(small)).embeds;
+      made["cnx_feature_aug"] = (*n.convnext)(to_network(augment(small, stimulus, of, n.seed))).embeds;
+    }
+    return made;
+  };
+  std::map<std::string, std::vector<at::Tensor>> variants;
   for (std::int64_t k = 0; k < n.augmented; ++k) {
     const at::Tensor variant = jittered(images, stimulus, k, n.seed);
-    if (n.open_clip) tokens.push_back(clip(variant).tokens);
-    if (n.vae) latents.push_back(latent(sized(variant)));
+    if (n.open_clip) variants["clip_tokens"].push_back(clip(variant).tokens);
+    for (auto& [name, tensor] : lowlevel(variant, fmt::format("/{}", k))) variants[name].push_back(tensor);
   }
-  if (!tokens.empty()) out["clip_tokens_augmented"] = at::stack(tokens, 1);
-  if (!latents.empty()) out["vae_latent_augmented"] = at::stack(latents, 1);
-  if (n.vae || n.convnext) {
-    const auto small = sized(images);
-    if (n.vae) out["vae_latent"] = latent(small);
-    if (n.convnext) {
-      out["cnx_feature"] = (*n.convnext)(to_network(small)).embeds;
-      out["cnx_feature_aug"] = (*n.convnext)(to_network(augment(small, stimulus, n.seed))).embeds;
-    }
-  }
+  for (const auto& [name, tensors] : variants) out[name + "_augmented"] = at::stack(tensors, 1);
+  out.merge(lowlevel(images, ""));
   for (auto& [name, tensor] : out) tensor = tensor.to(at::kCPU, at::kFloat).contiguous();
   return out;
 }
@@ -129,26 +132,35 @@ TargetNetworks load_target_networks(const std::string& open_clip, const std::str
 
 std::vector<store::StageArray> target_arrays(const TargetNetworks& n, store::DType dtype) {
   std::vector<store::StageArray> arrays;
+  const auto with_variants = [&] {  // of the last one
+    if (n.augmented == 0) return;
+    store::StageArray of = arrays.back();
+    of.name += "_augmented";
+    of.row_shape.insert(of.row_shape.begin(), n.augmented);
+    of.dimension_names.insert(of.dimension_names.begin(), "variant");
+    of.long_name = "the same of colour-jittered variants";
+    arrays.push_back(std::move(of));
+  };
   if (n.open_clip) {
     const auto& c = n.open_clip->config;
     const auto grid = c.image_size / c.patch_size;
     arrays.push_back({"clip_tokens", {grid * grid, c.width}, dtype, {"token", "feature"}, "1", "OpenCLIP image tokens after ln_post"});
-    if (n.augmented > 0)
-      arrays.push_back({"clip_tokens_augmented", {n.augmented, grid * grid, c.width}, dtype, {"variant", "token", "feature"}, "1", "the same of colour-jittered variants"});
+    with_variants();
     arrays.push_back({"clip_pooled", {c.embed_dim}, dtype, {"embedding"}, "1", "OpenCLIP pooled image embedding, not normalised"});
   }
   if (n.vae) {
     const auto& c = n.vae->config();
     const auto side = n.lowlevel_size / c.factor();
     arrays.push_back({"vae_latent", {c.embed_dim, side, side}, dtype, {"channel", "row", "column"}, "1", "mode of the VAE posterior, scaled"});
-    if (n.augmented > 0)
-      arrays.push_back({"vae_latent_augmented", {n.augmented, c.embed_dim, side, side}, dtype, {"variant", "channel", "row", "column"}, "1", "the same of colour-jittered variants"});
+    with_variants();
   }
   if (n.convnext) {
     const auto side = n.lowlevel_size / 32;
     const auto width = n.convnext->config.projector.back();
     arrays.push_back({"cnx_feature", {side * side, width}, dtype, {"patch", "feature"}, "1", "ConvNeXt features of the image"});
+    with_variants();
     arrays.push_back({"cnx_feature_aug", {side * side, width}, dtype, {"patch", "feature"}, "1", "ConvNeXt features of the augmented image"});
+    with_variants();
   }
   return arrays;
 }
@@ -159,8 +171,8 @@ Work target_work(const TargetNetworks& n, const store::Shape& images, std::int64
   Work work;
   if (n.open_clip) work += nn::count_work([&] { (*n.open_clip)(pixels(n.open_clip->config.image_size)); });
   if (n.vae) work += nn::count_work([&] { n.vae->encode(pixels(n.lowlevel_size)); });
-  work = work.times(1.0 + static_cast<double>(n.augmented));
   if (n.convnext) work += nn::count_work([&] { (*n.convnext)(pixels(n.lowlevel_size)), (*n.convnext)(pixels(n.lowlevel_size)); });
+  work = work.times(1.0 + static_cast<double>(n.augmented));
   const auto seen = batch * 3 * (images.at(2) * images.at(3) + 2 * (n.open_clip ? n.open_clip->config.image_size * n.open_clip->config.image_size : n.lowlevel_size * n.lowlevel_size));
   work.bytes += static_cast<double>(8 * seen);  // resized and normalised
   work.held += static_cast<std::uint64_t>(8 * seen);

@@ -24,7 +24,7 @@ struct TargetNetworks {
   std::shared_ptr<const Vae> vae;                   // -> vae_latent [sample, z, h, w]: mode of the posterior, scaled
   std::shared_ptr<const ConvNext> convnext;         // -> cnx_feature and cnx_feature_aug [sample, P, C]
   std::int64_t lowlevel_size = 224;                         // pixels of the images the VAE and ConvNeXt see
-  std::int64_t augmented = 0;                               // -> clip_tokens_augmented, vae_latent_augmented [sample, that many, ...]
+  std::int64_t augmented = 0;                               // -> each array but clip_pooled also as NAME_augmented [sample, that many, ...]
   std::uint64_t seed = 42;                                  // of all augmentations
   at::ScalarType dtype = at::kFloat;
   at::Device device = at::kCPU;

@@ -3,9 +3,11 @@
 #include <limits>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace me2::train {
 namespace {
@@ -33,6 +35,16 @@ Contrast contrast_of(std::int64_t epoch, std::int64_t epochs, double mixup_pct) 
   const auto mixed = static_cast<std::int64_t>(mixup_pct * static_cast<double>(epochs));
   if (epoch < mixed) return {true};
   return {false, cosine_anneal(0.004, 0.0075, epochs - mixed).at(static_cast<std::size_t>(epoch - mixed))};
+}
+
+at::Generator draw_generator(std::uint64_t seed, const std::string& what, std::int64_t where) {
+  Random random(seed, fmt::format("{}/{}", what, where));
+  const std::uint64_t high = random();
+  return at::make_generator<at::CPUGeneratorImpl>((high << 32) | random());
+}
+
+Mix draw_mix_at(std::uint64_t seed, const std::string& subject, std::int64_t where, std::int64_t rows) {
+  return draw_mix(rows, draw_generator(seed, "mix/" + subject, where));
 }
 
 StepLoss mindeye_step(const models::MindEye& model, const Batch& batch, const Draws& draws, const StepSettings& s, Peers* peers) {

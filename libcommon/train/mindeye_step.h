@@ -1,8 +1,12 @@
 // One training step of MindEye2: from a batch of tensors to the loss and its parts (paper, section 2; reference: the loop of the
 // training notebook). Loss = prior_scale * prior + clip_scale * contrastive + blur_scale * (L1(latent) + cont_scale * soft_cont(aux)).
 #pragma once
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
+
+#include <ATen/core/Generator.h>
 
 #include "models/mindeye.h"
 #include "nn/dropout.h"
@@ -34,6 +38,11 @@ struct Contrast {
   double temperature = .004;  // of SoftCLIP
 };
 Contrast contrast_of(std::int64_t epoch, std::int64_t epochs, double mixup_pct);
+
+// For what is drawn as `what` at `where`: on the CPU, a function of these and the seed alone.
+at::Generator draw_generator(std::uint64_t seed, const std::string& what, std::int64_t where);
+// What MixCo draws for a subject's `rows` of the batch of step `where`, counted over all epochs.
+Mix draw_mix_at(std::uint64_t seed, const std::string& subject, std::int64_t where, std::int64_t rows);
 
 struct Draws {
   std::vector<Mix> mix;         // one per subject, of the joined batch: BiMixCo; empty: SoftCLIP with `temperature`

@@ -7,7 +7,6 @@
 #include <numeric>
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 #include <c10/core/GradMode.h>
 
 #include "base/error.h"
@@ -50,6 +49,9 @@ void Trainer::load_data() {
   if (lowlevel_ && !targets_->has("vae_latent"))
     throw data_error("{}: array vae_latent is missing: --no-lowlevel trains without the low-level head", options_.targets.path);
   cnx_ = lowlevel_ && targets_->has("cnx_feature") && settings_.cont_scale > 0;
+  if (cnx_ && options_.image_aug)
+    for (const char* name : {"cnx_feature", "cnx_feature_aug"})
+      if (targets_->has(name)) targets_->require_variants(name);
   std::int64_t largest = 0;
   std::set<std::string> names;
   for (std::size_t i = 0; i < options_.subjects.size(); ++i) {
@@ -211,11 +213,10 @@ std::map<std::string, at::Tensor> Trainer::weights() const {
 }
 
 at::Generator Trainer::generator(const std::string& what, std::int64_t where, bool on_device) const {
-  Random random(context_.seed, fmt::format("{}/{}", what, where));
-  const std::uint64_t seed = (static_cast<std::uint64_t>(random()) << 32) | random();
-  if (!on_device || context_.device.is_cpu()) return at::make_generator<at::CPUGeneratorImpl>(seed);
+  auto drawn = draw_generator(context_.seed, what, where);
+  if (!on_device || context_.device.is_cpu()) return drawn;
   auto made = at::globalContext().defaultGenerator(context_.device).clone();
-  made.set_current_seed(seed);
+  made.set_current_seed(drawn.current_seed());
   return made;
 }
 
@@ -232,7 +233,7 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
     batch.voxels.push_back(subjects_[s].betas(rows).to(context_.device));
     for (const auto row : rows) all.push_back(subjects_[s].stimulus()[row]);
     if (mixing) {
-      Mix mix = draw_mix(per_subject_, generator("mix/" + subjects_[s].name(), where, false));
+      Mix mix = draw_mix_at(context_.seed, subjects_[s].name(), where, per_subject_);
       draws.mix.push_back({mix.perm.to(context_.device), mix.betas.to(context_.device), mix.select.to(context_.device)});
     }
   }
@@ -244,26 +245,17 @@ Batch Trainer::batch_at(std::int64_t epoch, std::int64_t iteration, const std::v
   }
   for (const auto i : mine) stimulus.push_back(all[static_cast<std::size_t>(i)]);
   Random random(context_.seed, fmt::format("augment/{}", where));
-  const auto target = [&](const char* name) { return targets_->get(name, stimulus).to(context_.device); };
-  const auto draw = [&](const char* name, double clean) {  // for the joined batch, so that processes agree; this one's
-    const auto drawn = targets_->draw_variants(name, all.size(), clean, random);
-    std::vector<std::int64_t> variants;
-    for (const auto i : mine) variants.push_back(drawn[static_cast<std::size_t>(i)]);
-    return variants;
-  };
-  const auto variant = [&](const char* name, const std::vector<std::int64_t>& which) { return targets_->variants(name, stimulus, which).to(context_.device); };
-  if (options_.image_aug) {  // one picture behind both targets
-    const auto which = draw("clip_tokens", .7);  // the reference jitters with p .3
-    batch.clip_target = variant("clip_tokens", which);
-    if (lowlevel_) batch.vae_latent = variant("vae_latent", which);
-  } else {
-    batch.clip_target = target("clip_tokens");
-    if (lowlevel_) batch.vae_latent = target("vae_latent");
+  std::vector<std::int64_t> which;  // one picture behind all targets
+  if (options_.image_aug) {
+    const auto drawn = targets_->draw_variants("clip_tokens", all.size(), .7, random);  // the reference jitters with p .3; for the joined batch, so that processes agree
+    for (const auto i : mine) which.push_back(drawn[static_cast<std::size_t>(i)]);
   }
+  const auto target = [&](const char* name) { return (options_.image_aug ? targets_->variants(name, stimulus, which) : targets_->get(name, stimulus)).to(context_.device); };
+  batch.clip_target = target("clip_tokens");
+  if (lowlevel_) batch.vae_latent = target("vae_latent");
   if (cnx_) {
     batch.cnx = target("cnx_feature");
-    if (targets_->has("cnx_feature_aug")) batch.cnx_aug = target("cnx_feature_aug");  // one variant per image, as me2-embed images writes it
-    else if (targets_->has("cnx_feature_augmented")) batch.cnx_aug = variant("cnx_feature", draw("cnx_feature", 0));
+    if (targets_->has("cnx_feature_aug")) batch.cnx_aug = target("cnx_feature_aug");  // of that picture changed once more
   }
   if (model_->diffusion_prior) {
     const at::Tensor like = at::empty({static_cast<std::int64_t>(all.size()), targets_->tokens(), targets_->width()}, at::kFloat);  // of the joined batch

@@ -119,8 +119,9 @@ Work Trainer::work() const {
   std::int64_t data = 0;  // in memory: betas, and targets as far as they fit
   for (const auto& subject : subjects_) data += static_cast<std::int64_t>(subject.stimulus().size()) * subject.voxels() * (options_.half_betas ? 2 : 4);
   std::int64_t tokens = 0;
-  for (const char* name : {"clip_tokens", "vae_latent", "cnx_feature", "cnx_feature_aug"})
-    if (targets_->has(name)) tokens += targets.array(name).size() * (targets.array(name).dtype() == store::DType::f2 ? 2 : 4);
+  for (const std::string array : {"clip_tokens", "vae_latent", "cnx_feature", "cnx_feature_aug"})
+    for (const auto& name : {array, array + "_augmented"})
+      if (targets_->has(name)) tokens += targets.array(name).size() * (targets.array(name).dtype() == store::DType::f2 ? 2 : 4);
   step.held += static_cast<std::uint64_t>(data + std::min(tokens, std::int64_t{4} << 30));
   Work all = step.times(static_cast<double>(total_steps_) * options_.accumulate);
   all.bytes += static_cast<double>(data + tokens);

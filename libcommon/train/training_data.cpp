@@ -137,16 +137,12 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented, std::in
   const auto stimulus = group.array("stimulus").read<std::int32_t>();
   for (std::size_t i = 0; i < stimulus.size(); ++i) row_.emplace(stimulus[i], static_cast<std::int64_t>(i));
   std::vector<std::string> names{"clip_tokens"};
-  if (augmented) {
-    for (const std::string name : {"clip_tokens_augmented", "vae_latent_augmented"}) {
-      if (name.starts_with("vae") && !lowlevel) continue;
-      if (!group.has_array(name)) throw data_error("{}: --image-aug: array {} [sample, variant, ...] is missing (me2-embed images --augmented makes it)", path, name);
-      names.push_back(name);
-    }
-  }
   if (lowlevel)
-    for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_aug", "cnx_feature_augmented"})
+    for (const char* name : {"vae_latent", "cnx_feature", "cnx_feature_aug"})
       if (group.has_array(name)) names.push_back(name);
+  if (augmented)
+    for (const auto& name : std::vector<std::string>(names))
+      if (group.has_array(name + "_augmented")) names.push_back(name + "_augmented");
   std::int64_t left = keep;
   for (const auto& name : names) {
     const auto array = group.array(name);
@@ -165,13 +161,16 @@ Targets::Targets(const std::string& path, bool lowlevel, bool augmented, std::in
     const auto clean = row_shape(name.substr(0, name.size() - 10)), &all = source->shape;
     if (all.size() != clean.size() + 1 || all[0] < 1 || !std::equal(clean.begin(), clean.end(), all.begin() + 1))
       throw data_error("{}: array {} has rows [{}], variants of [{}] expected", path, name, fmt::join(all, ", "), fmt::join(clean, ", "));
-    if (augmented && name.starts_with("vae") && all[0] != row_shape("clip_tokens_augmented")[0])
+    if (arrays_.contains("clip_tokens_augmented") && all[0] != row_shape("clip_tokens_augmented")[0])
       throw data_error("{}: array {} has {} variants, clip_tokens_augmented {}", path, name, all[0], row_shape("clip_tokens_augmented")[0]);
   }
   const auto shape = row_shape("clip_tokens");
   if (shape.size() != 2) throw data_error("{}: array clip_tokens has shape [{}], [sample, T, D] expected", path, fmt::join(group.array("clip_tokens").shape(), ", "));
   tokens_ = shape[0];
   width_ = shape[1];
+  if (!augmented) return;
+  require_variants("clip_tokens");
+  if (arrays_.contains("vae_latent")) require_variants("vae_latent");
 }
 
 std::vector<std::int64_t> Targets::row_shape(const std::string& array) const { return arrays_.at(array)->shape; }
@@ -183,6 +182,11 @@ void Targets::require(const std::vector<std::int32_t>& stimulus, const std::stri
   if (missing.empty()) return;
   throw data_error("{}: no row for stimulus {}{}, which {} was shown", path_, *missing.begin(),
                    missing.size() > 1 ? fmt::format(" and {} others", missing.size() - 1) : "", by);
+}
+
+void Targets::require_variants(const std::string& array) const {
+  if (!arrays_.contains(array + "_augmented"))
+    throw data_error("{}: --image-aug: array {}_augmented [sample, variant, ...] is missing (me2-embed images --augmented makes it)", path_, array);
 }
 
 at::Tensor Targets::get(const std::string& array, const std::vector<std::int32_t>& stimulus) const {

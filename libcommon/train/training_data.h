@@ -61,6 +61,7 @@ class Targets {
   std::vector<std::int64_t> row_shape(const std::string& array) const;
   // Exit::data naming the first stimulus without a row, and how many more.
   void require(const std::vector<std::int32_t>& stimulus, const std::string& by) const;
+  void require_variants(const std::string& array) const;  // Exit::data when there is no `array`_augmented
   bool knows(std::int32_t stimulus) const { return row_.contains(stimulus); }
   at::Tensor get(const std::string& array, const std::vector<std::int32_t>& stimulus) const;  // f32 [n, ...]
   // clip_tokens flattened, its columns first..first+count in the dtype they are stored in [n, count]: f16 or f32.

@@ -102,18 +102,9 @@ close() { me2-test-golden close "$1" "$2" --array "$3" --tensor "$4" --tolerance
   run -0 me2-preprocess show targets.zarr --array clip_tokens
 }
 
-@test "images: --augmented writes jittered variants, each of its own, the clean arrays as they were" {
-  case=$(golden openclip_visual)
-  me2-preprocess simulate scenes --scenes-only 12 --side 32 --quiet > /dev/null
-  images scenes/stimuli.zarr plain.zarr --model "$case"
-  images scenes/stimuli.zarr more.zarr --model "$case" --augmented 2 --batch-size 5
-  me2-test-store same -q plain.zarr more.zarr --array clip_tokens --array clip_pooled
-  run -0 me2-preprocess show more.zarr
-  assert_output --regexp 'clip_tokens_augmented +f4 +\[12, 2, '
-  images scenes/stimuli.zarr ones.zarr --model "$case" --augmented 2 --batch-size 1
-  me2-test-golden close more.zarr ones.zarr --array clip_tokens_augmented --tolerance 1e-4
-  me2-preprocess show more.zarr --array clip_tokens_augmented --npy variants.npy > /dev/null
-  me2-preprocess show more.zarr --array clip_tokens --npy clean.npy > /dev/null
+assert_variants() {  # STORE ARRAY: each of its two variants is of another picture than the clean one and each other, but of the same scene
+  me2-preprocess show "$1" --array "$2_augmented" --npy variants.npy --overwrite > /dev/null
+  me2-preprocess show "$1" --array "$2" --npy clean.npy --overwrite > /dev/null
   python3 - << 'EOF'
 import ast, struct
 def load(path):
@@ -126,7 +117,8 @@ def load(path):
 _, clean = load("clean.npy")
 n = len(clean) // rows
 distance = lambda a, b: sum((x - y) ** 2 for x, y in zip(a, b)) / n
-spread = distance(clean[:n], clean[n:2 * n])
+pairs = [(i, j) for i in range(rows) for j in range(i)]
+spread = sum(distance(clean[i * n:(i + 1) * n], clean[j * n:(j + 1) * n]) for i, j in pairs) / len(pairs)
 for i in range(rows):
     of = clean[i * n:(i + 1) * n]
     first, second = (values[(i * variants + k) * n:(i * variants + k + 1) * n] for k in range(2))
@@ -134,6 +126,41 @@ for i in range(rows):
 mean = sum(distance(clean[i * n:(i + 1) * n], values[i * variants * n:(i * variants + 1) * n]) for i in range(rows)) / rows
 assert mean < spread, (mean, spread)  # but of the same scene
 EOF
+}
+
+@test "images: --augmented writes jittered variants, each of its own, the clean arrays as they were" {
+  case=$(golden openclip_visual)
+  me2-preprocess simulate scenes --scenes-only 12 --side 32 --quiet > /dev/null
+  images scenes/stimuli.zarr plain.zarr --model "$case"
+  images scenes/stimuli.zarr more.zarr --model "$case" --augmented 2 --batch-size 5
+  me2-test-store same -q plain.zarr more.zarr --array clip_tokens --array clip_pooled
+  run -0 me2-preprocess show more.zarr
+  assert_output --regexp 'clip_tokens_augmented +f4 +\[12, 2, '
+  images scenes/stimuli.zarr ones.zarr --model "$case" --augmented 2 --batch-size 1
+  me2-test-golden close more.zarr ones.zarr --array clip_tokens_augmented --tolerance 1e-4
+  assert_variants more.zarr clip_tokens
   run -64 --separate-stderr images scenes/stimuli.zarr none.zarr --model "$case" --augmented -1
   assert_one_line_of_error
+}
+
+@test "images: the low-level networks' targets, of each jittered variant too" {
+  vae=$(golden sd_vae) convnext=$(golden convnext_xl)
+  me2-preprocess simulate scenes --scenes-only 6 --side 64 --quiet > /dev/null
+  low() { images scenes/stimuli.zarr "$1" --vae "$vae" --convnext "$convnext" --lowlevel-size 64 "${@:2}"; }
+  low plain.zarr
+  low more.zarr --augmented 2 --batch-size 4
+  low ones.zarr --augmented 2 --batch-size 1
+  for array in vae_latent cnx_feature cnx_feature_aug; do
+    me2-test-golden close more.zarr plain.zarr --array $array --tolerance 1e-4
+    me2-test-golden close more.zarr ones.zarr --array ${array}_augmented --tolerance 1e-4
+    assert_variants more.zarr $array
+  done
+  run -0 me2-preprocess show more.zarr
+  assert_output --regexp 'vae_latent_augmented +f4 +\[6, 2, 4, '
+  assert_output --regexp 'cnx_feature_aug_augmented +f4 +\[6, 2, 4, '  # 64 / 32 squared patches
+  # The ConvNeXt term's own augmentation is another picture again, of the variants as of the clean one.
+  for of in "" _augmented; do
+    for array in cnx_feature cnx_feature_aug; do me2-preprocess show more.zarr --array $array$of --npy $array.npy --overwrite > /dev/null; done
+    run -1 cmp -s cnx_feature.npy cnx_feature_aug.npy
+  done
 }

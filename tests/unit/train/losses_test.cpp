@@ -77,6 +77,16 @@ TEST_F(Losses, MixcoOfVoxelsBetasAndTargets) {
   g->expect("mixco_clip_target", mixco_clip_target(in("targs"), mix), 2e-5);
 }
 
+TEST_F(Losses, MeansOverEveryElementOfTheDistanceToThreeTenths) {
+  // The case does not store the targets of these two. They are .3 everywhere: voxels - grad * elements / 2 gives it back in every element.
+  const at::Tensor voxels = in("voxels").flatten(1);
+  const auto elements = static_cast<double>(voxels.numel());
+  const at::Tensor target = at::full_like(voxels, .3);
+  g->expect("mse.grad0", (voxels - target) * (2 / elements), 1e-6);
+  check("mse", {voxels.clone()}, [&](auto& a) { return at::mse_loss(a[0], target); });
+  check("l1", {voxels.clone()}, [&](auto& a) { return at::l1_loss(a[0], target); });
+}
+
 TEST_F(Losses, SimilaritiesTopKAndAnnealing) {
   const at::Tensor preds = in("preds"), targs = in("targs");
   g->expect("batchwise_cosine_similarity", batchwise_cosine_similarity(preds, targs), 2e-5);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "support/made_training.h"
 #include "train/losses.h"
+#include "train/mindeye_step.h"
 #include "train/training_data.h"
 
 namespace me2::train {
@@ -71,6 +72,90 @@ TEST_F(Still, EveryStepDrawsAnew) {
   o.no_lowlevel = false;
   o.mixup_pct = 1;
   EXPECT_GT(losses(o, 8).size(), 6u);  // who is mixed with whom, how much, and whether
+}
+
+// Of B equal predictions and targets every logit is the same, and BiMixCo's loss is log(B) times the mean weight of a row: a function of what was
+// drawn alone, since a row that is its own partner loses weight.
+double loss_of_equals(const Mix& mix) {
+  const auto rows = mix.perm.size(0);
+  double weight = 0;
+  for (std::int64_t i = 0; i < rows; ++i) {
+    const bool own = mix.perm[i].item<std::int64_t>() == i, selected = mix.select[i].item<bool>();
+    weight += !own ? 1 : selected ? 1 - mix.betas[i].item<double>() : 0;
+  }
+  return std::log(static_cast<double>(rows)) * weight / static_cast<double>(rows);
+}
+
+TEST_F(Still, MixcoDrawsAnewInEveryStepAndEpochAsAFunctionOfSeedSubjectAndStep) {
+  few(6);
+  store::Group::open(at("few.zarr")).array("betas").write(at::ones({6, 6}).const_data_ptr<float>());
+  store::Group::open(at("few-targets.zarr")).array("clip_tokens").write(at::ones({6, 2, 12}).const_data_ptr<float>());
+  auto o = still("mixed");
+  o.no_clip = false;
+  o.no_prior = true;
+  o.mixup_pct = 1;
+  auto c = context();
+  c.batch_size = 3;  // two steps an epoch
+  for (const auto& [seed, name] : {std::pair{42, "few"}, std::pair{42, "other"}, std::pair{7, "few"}}) {
+    c.seed = static_cast<std::uint64_t>(seed);
+    o.names = {name};
+    o.model.path = at(fmt::format("mixed-{}-{}", seed, name));
+    Trainer(o, c).run();
+    const auto found = loss_column(o.model.path);
+    ASSERT_EQ(found.size(), 12u);
+    for (std::int64_t epoch = 0; epoch < 12; ++epoch) {
+      const double first = loss_of_equals(draw_mix_at(c.seed, name, 2 * epoch, 3)), second = loss_of_equals(draw_mix_at(c.seed, name, 2 * epoch + 1, 3));
+      EXPECT_NEAR(found[static_cast<std::size_t>(epoch)], (first + second) / 2, 1e-4) << name << " " << seed << ", epoch " << epoch;
+    }
+  }
+}
+
+TEST(MixcoDraws, PartnersWeightsAndSelectionAreOthersInEachStepAndTheSameWhenAskedAgain) {
+  std::vector<Mix> all;
+  for (int step = 0; step < 40; ++step) all.push_back(draw_mix_at(1, "a", step, 24));
+  all.push_back(draw_mix_at(2, "a", 0, 24));
+  all.push_back(draw_mix_at(1, "b", 0, 24));
+  for (std::size_t i = 0; i < all.size(); ++i)
+    for (std::size_t j = 0; j < i; ++j) {
+      EXPECT_FALSE(all[i].perm.equal(all[j].perm)) << i << " " << j;
+      EXPECT_FALSE(all[i].betas.equal(all[j].betas)) << i << " " << j;
+      EXPECT_FALSE(all[i].select.equal(all[j].select)) << i << " " << j;
+    }
+  const Mix again = draw_mix_at(1, "a", 7, 24);
+  EXPECT_TRUE(again.perm.equal(all[7].perm) && again.betas.equal(all[7].betas) && again.select.equal(all[7].select));
+}
+
+TEST_F(Still, OnePictureIsBehindAllTargetsOfAnAugmentedSample) {
+  // One image, its latents 0, those of variants 1 and 2 are 1000 and 2000: the loss says which was drawn, and the ConvNeXt term must go with it.
+  for (const char* changed : {"cnx_feature", "cnx_feature_aug"}) {
+    few(1);
+    auto group = store::Group::open(at("few-targets.zarr"));
+    const at::Tensor features = at::randn({3, 4, 16}, test::made_generator(3));
+    for (const std::string name : {"cnx_feature", "cnx_feature_aug"}) {
+      const at::Tensor of = name == changed ? features : features.narrow(0, 0, 1).expand({3, 4, 16});
+      test::put<float>(group, name, of.narrow(0, 0, 1).contiguous(), {"sample", "patch", "feature"});
+      test::put<float>(group, name + "_augmented", of.narrow(0, 1, 2).unsqueeze(0).contiguous(), {"sample", "variant", "patch", "feature"});
+    }
+    test::put<float>(group, "clip_tokens_augmented", at::zeros({1, 2, 2, 12}), {"sample", "variant", "token", "feature"});
+    const at::Tensor levels = at::tensor({1000.f, 2000.f}).view({1, 2, 1, 1, 1}).expand({1, 2, 4, 8, 8});
+    test::put<float>(group, "vae_latent_augmented", levels.contiguous(), {"sample", "variant", "channel", "y", "x"});
+    auto o = still(changed);
+    o.no_prior = true;
+    o.no_lowlevel = false;
+    o.image_aug = true;
+    o.epochs = 60;
+    losses(o, 1);
+    const auto drawn = loss_column(o.model.path, "loss_blurry"), terms = loss_column(o.model.path, "loss_cont");
+    std::map<long, std::set<double>> of;
+    for (std::size_t i = 0; i < drawn.size(); ++i) of[std::lround(drawn[i] / 1000)].insert(terms[i]);
+    ASSERT_EQ(of.size(), 3u);
+    std::set<double> all;
+    for (const auto& [variant, values] : of) {
+      EXPECT_EQ(values.size(), 1u) << changed << " of variant " << variant;
+      all.insert(values.begin(), values.end());
+    }
+    EXPECT_EQ(all.size(), 3u) << changed;
+  }
 }
 
 TEST_F(Still, EachEpochHasAnOrderAndALossOfItsOwn) {

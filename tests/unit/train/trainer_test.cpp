@@ -471,6 +471,13 @@ TEST_F(Training, AugmentedTargetsAreDrawnPerSampleAndChangeTheTraining) {
   expect_error(o, "vae_latent_augmented [sample, variant, ...] is missing");
   const at::Tensor latents = at::zeros({world.images, 2, 4, 8, 8});
   test::put<float>(group, "vae_latent_augmented", latents, {"sample", "variant", "channel", "y", "x"});
+  expect_error(o, "cnx_feature_augmented [sample, variant, ...] is missing");
+  o.cont_scale = 0;  // then the term is not there
+  o.model.path = at("no-term");
+  trained(o);
+  o.cont_scale = .1;
+  o.model.path = at("blurry");
+  test::put<float>(group, "cnx_feature_augmented", at::zeros({world.images, 2, 4, 16}), {"sample", "variant", "patch", "feature"});
   const std::string zeros = trained(o);
   auto values = group.array("vae_latent_augmented");
   values.write(at::ones_like(latents).const_data_ptr<float>());
