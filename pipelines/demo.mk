@@ -15,6 +15,8 @@ DEMO_FINETUNE_EPOCHS ?= 35
 DEMO_SEED ?= 42
 demo_sim := $(DEMO)/simulated
 demo_others := $(foreach n,$(shell seq 2 $(DEMO_SUBJECTS)),$(demo_sim)/subj0$(n).zarr)
+demo_betas := $(demo_sim)/subj01.zarr/zarr.json
+demo_other_betas := $(demo_others:%=%/zarr.json)
 demo_batch := $(shell echo $$((12 * ($(DEMO_SUBJECTS) - 1))))
 demo_train := --hidden $(DEMO_HIDDEN) --prior-depth 2 --prior-dim-head 16 --corrected-mixco --max-lr 1e-3 --evaluate-interval 0 --seed $(DEMO_SEED)
 # The mean of eight quick draws is nearer to the truth than one slow draw.
@@ -43,7 +45,7 @@ demo_decoded := $(demo_models) ridge $(demo_floors) true
 demo_made := refined lowlevel blended
 demo_table := $(demo_made) $(demo_decoded)
 
-.PHONY: demo demo_stages
+.PHONY: demo demo_stages demo_anew
 .DELETE_ON_ERROR:
 demo: build
 	@$(MAKE) --no-print-directory -f $(firstword $(MAKEFILE_LIST)) -o build -j $(JOBS) demo_stages
@@ -58,38 +60,40 @@ demo_stages: $(DEMO)/report.html
 $(DEMO)/%: export OMP_NUM_THREADS := 1
 $(DEMO)/%: export ME2_TIMES := $(DEMO)/times.txt
 
-$(demo_sim)/stimuli.zarr/zarr.json: | build
+# One call makes them all: where one is gone they are made again.
+$(demo_sim)/stimuli.zarr/zarr.json: $(if $(filter-out $(wildcard $(demo_sim)/*/zarr.json),$(demo_betas) $(demo_other_betas)),demo_anew) | build
 	@echo "demo 1/9: $(DEMO_SUBJECTS) simulated subjects"
 	@mkdir -p $(DEMO)
 	pipelines/step.sh $(demo_sim) $(BIN)/me2-preprocess simulate $(demo_sim) --subjects $(DEMO_SUBJECTS) --sessions $(DEMO_SESSIONS) --trials-per-session $(DEMO_TRIALS) \
 	  --test-images $(DEMO_TEST) --seed $(DEMO_SEED) > $(DEMO)/simulated.txt
+$(demo_betas) $(demo_other_betas): | $(demo_sim)/stimuli.zarr/zarr.json ;
 
 $(DEMO)/targets.zarr/zarr.json: $(demo_sim)/stimuli.zarr/zarr.json $(TINY)/encoder/model.safetensors $(TINY)/vae/model.safetensors
 	@echo "demo 2/9: image tokens and low-level latents of every stimulus, once"
 	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(demo_sim)/stimuli.zarr $(@D) --model $(TINY)/encoder --vae $(TINY)/vae --lowlevel-size 64
 
 # Two threads on two processors that nobody else wants: they may spin while they wait for each other. The number is in the results' last digits.
-$(DEMO)/pretrained/model.safetensors: $(DEMO)/targets.zarr/zarr.json
+$(DEMO)/pretrained/model.safetensors: $(DEMO)/targets.zarr/zarr.json $(demo_other_betas)
 	@echo "demo 3/9: pretraining on the other $(words $(demo_others)) subjects"
 	env -u OMP_WAIT_POLICY \
 	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) $(demo_others:%=--subjects %) --epochs $(DEMO_PRETRAIN_EPOCHS) --batch-size $(demo_batch) $(demo_train) --threads 2
 
 demo_subject = $(BIN)/me2-embed train $(DEMO)/targets.zarr $(@D) --subjects $(demo_sim)/subj01.zarr --batch-size 48 $(demo_train)
-$(DEMO)/finetuned/model.safetensors: $(DEMO)/pretrained/model.safetensors
+$(DEMO)/finetuned/model.safetensors: $(DEMO)/pretrained/model.safetensors $(demo_betas)
 	@echo "demo 4/9: fine-tuning subject 1 with one session"
 	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --pretrained $(DEMO)/pretrained --epochs $(DEMO_FINETUNE_EPOCHS)
 
-$(DEMO)/scratch/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json | $(DEMO)/pretrained/model.safetensors
+$(DEMO)/scratch/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json $(demo_betas) | $(DEMO)/pretrained/model.safetensors
 	@echo "demo, beside 4/9: the same session without pretraining"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(demo_subject) --sessions 1 --epochs $(DEMO_FINETUNE_EPOCHS)
 
-$(DEMO)/sessions/model/model.safetensors: $(DEMO)/pretrained/model.safetensors
+$(DEMO)/sessions/model/model.safetensors: $(DEMO)/pretrained/model.safetensors $(demo_betas)
 	@echo "demo, beside 4/9: fine-tuning subject 1 with all $(DEMO_SESSIONS) sessions"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(demo_subject) --pretrained $(DEMO)/pretrained --epochs $(shell expr \( $(DEMO_FINETUNE_EPOCHS) + 3 \) / 4)  # of many more trials
 
-$(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json | $(DEMO)/pretrained/model.safetensors
+$(DEMO)/ridge/model/model.safetensors: $(DEMO)/targets.zarr/zarr.json $(demo_betas) | $(DEMO)/pretrained/model.safetensors
 	@echo "demo, beside 4/9: a closed-form ridge from voxels to tokens"
 	@mkdir -p $(dir $(@D))
 	pipelines/step.sh $(@D) $(BIN)/me2-align fit $(demo_sim)/subj01.zarr $(@D) --to tokens --from-tokens $(DEMO)/targets.zarr --sessions 1

@@ -55,7 +55,7 @@ assert_redone() {  # FILE REDONE... -- NOT...
 @test "help: every target that is meant to be called, and nothing else" {
   run -0 make -s -C "$ROOT" -f Makefile.pipeline help
   assert_line "    make -f Makefile.pipeline demo        the main job on simulated subjects: betas in; pictures, captions and scores out"
-  declared=$(cd "$ROOT" && sed -n 's/^\.PHONY: //p' Makefile.pipeline pipelines/demo.mk pipelines/tiny.mk | tr ' ' '\n' | grep -vE '^(help|demo_stages)$' | sort -u)
+  declared=$(cd "$ROOT" && sed -n 's/^\.PHONY: //p' Makefile.pipeline pipelines/demo.mk pipelines/tiny.mk | tr ' ' '\n' | grep -vE '^(help|demo_stages|demo_anew)$' | sort -u)
   assert_equal "$(sed -nE 's/^ *make -f Makefile.pipeline ([a-z-]+).*/\1/p' <<< "$output" | sort)" "$declared"
   assert_equal "$(grep -c . <<< "$output")" "$(($(wc -l <<< "$declared") + 2))"  # beside them what it is, and the variables
 }
@@ -69,6 +69,18 @@ assert_redone() {  # FILE REDONE... -- NOT...
   assert_redone demo/finetuned/model.safetensors latent.zarr tokens.zarr prior.zarr retrieval.json report.html -- pretrained targets.zarr
   assert_redone tiny/vae/model.safetensors recon.zarr refined.zarr scores.json
   assert_redone tiny/encoder/model.safetensors targets.zarr pretrained finetuned latent.zarr report.html -- simulated
+
+  # The betas of the subject asked for, of another one; a subject that is gone is made again with all the others.
+  rm -rf demo tiny
+  made_demo
+  assert_redone demo/simulated/subj01.zarr/zarr.json finetuned scratch/model sessions/model ridge/model latent.zarr report.html -- simulated targets.zarr pretrained
+  assert_redone demo/simulated/subj02.zarr/zarr.json pretrained finetuned report.html -- simulated targets.zarr
+  rm -rf demo/simulated/subj02.zarr
+  run -0 small_demo
+  for stage in 1 2 3 4 9; do assert_output --partial "demo $stage/9"; done
+  assert_equal "$(demo_digests demo)" "$(demo_digests "$BATS_FILE_TMPDIR/demo")"
+  run -0 small_demo
+  refute_output --regexp 'demo [1-9]/9'
 }
 
 @test "demo: weights that are missing are named, all of them, before any work" {
