@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -43,6 +44,9 @@ void add_scores(ReportPage& page, const std::vector<std::string>& files, const s
       score.name = name;
       const auto meaning = meaning_of(name);
       score.label = meaning.label, score.meaning = meaning.text;
+      const std::string published = "among 300";  // retrieval's; of fewer images it was among those
+      if (const auto place = meaning.text.find(published); place != std::string::npos && s.contains("details") && s["details"].value("ways", Json()).is_number())
+        score.meaning.replace(place, published.size(), fmt::format("among {}", s["details"]["ways"].get<double>()));
       score.value = number_or_nan(s.value("value", Json()));
       if (s.contains("low") && s["low"].is_number()) score.low = s["low"].get<double>();
       if (s.contains("high") && s["high"].is_number()) score.high = s["high"].get<double>();
@@ -59,6 +63,8 @@ void add_scores(ReportPage& page, const std::vector<std::string>& files, const s
       for (const auto& note : j["notes"]) page.notes.push_back(note.get<std::string>());
     provenance.push_back({{"file", file}, {"provenance", j.value("provenance", Json())}});
   }
+  std::set<std::string> told;  // of a score that another file has, or has told of, nothing
+  std::erase_if(page.not_run, [&](const auto& score) { return at.contains(score.first) || !told.insert(score.first).second; });
   page.tables = report_tables(read);
 }
 
