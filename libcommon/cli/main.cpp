@@ -79,6 +79,9 @@ int main(int argc, char** argv) {
     return cli::kBrokenPipe;
   } catch (const Error& e) {
     return cli::failed(e, arguments);
+  } catch (const Json::exception& e) {  // text that parsed, and then held something else than what was asked for
+    const std::string text = e.what();
+    return cli::failed(Error(Exit::data, "a field of a model's config.json or of a store's attributes: " + text.substr(text.find("] ") + 1 ? text.find("] ") + 2 : 0)), arguments);
   } catch (const std::bad_alloc&) {
     return cli::failed(Error(Exit::internal, "not enough memory (a smaller --batch-size or fewer --threads may help)"), arguments);
   } catch (const std::system_error& e) {  // of the standard library: files and fmt::print

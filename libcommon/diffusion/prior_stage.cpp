@@ -12,6 +12,7 @@
 #include "models/mindeye.h"
 #include "models/prior_inference.h"
 #include "nn/count_work.h"
+#include "store/gather.h"
 
 namespace me2::diffusion {
 namespace {
@@ -144,7 +145,9 @@ void PriorStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
     for (std::int64_t first = unit.first; first < unit.first + unit.count; first += step) {
       const std::int64_t rows = std::min(step, unit.first + unit.count - first), from = first * in_row, count = rows * in_row;
       at::Tensor brain = at::empty({count, c.tokens, c.width}, at::kFloat);
-      for (std::int64_t i = 0; i < count; ++i) tokens_.read_rows((from + i) / options_.draws, 1, brain.mutable_data_ptr<float>() + i * size);
+      std::vector<std::int64_t> samples;
+      for (std::int64_t i = 0; i < count; ++i) samples.push_back((from + i) / options_.draws);
+      store::gather_finite_rows(tokens_, samples, brain.mutable_data_ptr<float>());
       brain = brain.to(options_.device);
       const auto denoise = [&](const at::Tensor& x, std::int64_t time) {
         if (fast) return (*fast)(x, time, brain, options_.guidance);

@@ -44,7 +44,7 @@ at::Tensor mean_betas(const store::Array& betas, const std::vector<std::int64_t>
   for (std::size_t first = 0; first < trials.size(); first += kBlock) {
     const std::vector<std::int64_t> some(trials.begin() + static_cast<std::ptrdiff_t>(first), trials.begin() + static_cast<std::ptrdiff_t>(std::min(first + kBlock, trials.size())));
     const at::Tensor x = at::empty({static_cast<std::int64_t>(some.size()), betas.shape()[1]}, at::kFloat);
-    store::gather_rows(betas, some, x.mutable_data_ptr<float>());
+    store::gather_finite_rows(betas, some, x.mutable_data_ptr<float>());
     sum += x.sum({0}, true, at::kDouble);
   }
   return (sum / static_cast<double>(trials.size())).to(at::kFloat);
@@ -145,7 +145,7 @@ void AlignStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
       const auto all = static_cast<std::int64_t>(trials.size());
       const at::Tensor x = at::empty({all, voxels}, at::kFloat);
       if (mean.defined()) x.copy_(mean.expand_as(x));
-      else store::gather_rows(betas_, trials, x.mutable_data_ptr<float>());
+      else store::gather_finite_rows(betas_, trials, x.mutable_data_ptr<float>());
       at::Tensor latent = mlp_ ? mlp_->rows(x) : nn::row_linear(x, *ridge_);
       if (std::any_of(where.begin(), where.end(), [](const auto& w) { return w.size() > 1; })) {
         std::vector<at::Tensor> means;

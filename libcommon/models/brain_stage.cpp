@@ -88,7 +88,7 @@ void BrainStage::run(store::StageWriter& out, std::int64_t batch, const std::fun
           if (std::find(trials.begin(), trials.end(), t) == trials.end()) trials.push_back(t);
       }
       const at::Tensor latent = at::empty({static_cast<std::int64_t>(trials.size()), c.seq_len, c.hidden}, at::kFloat);
-      store::gather_rows(latents_, trials, latent.mutable_data_ptr<float>());
+      store::gather_finite_rows(latents_, trials, latent.mutable_data_ptr<float>());
       const auto found = net_->infer(latent.to(options_.device), options_.only == BrainHeads::clip);
       const auto write = [&](const char* name, const at::Tensor& outputs) {
         if (!outputs.defined()) return;

@@ -44,7 +44,7 @@ MindEye::MindEye(nn::ParamSource& source, const MindEyeConfig& c) : config(c) {
   if (c.with_prior) diffusion_prior.emplace(root.sub("diffusion_prior"), c.prior);
 }
 
-std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject) {
+std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject, const std::string& option) {
   std::vector<std::int64_t> held;
   for (const auto& [stem, leaf] : {std::pair<std::string_view, std::string_view>{"ridge.linears.", ".weight"}, {"ridge.mlps.", ".0.weight"}})
     for (const auto& name : dict.names())
@@ -54,16 +54,19 @@ std::int64_t ridge_position(const weights::StateDict& dict, const std::string& s
       }
   if (held.empty()) throw data_error("{}: no ridge (tensor ridge.linears.0.weight is missing)", dict.path());
   if (const auto& config = dict.config(); config.contains("subjects")) {
-    const auto subjects = config["subjects"].get<std::vector<std::string>>();
+    const Json& list = config["subjects"];
+    if (!list.is_array() || !std::all_of(list.begin(), list.end(), [](const Json& s) { return s.is_string(); }))
+      throw data_error("{}: config.json: subjects is {}, a list of names expected", dict.path(), list.dump());
+    const auto subjects = list.get<std::vector<std::string>>();
     const auto at = std::find(subjects.begin(), subjects.end(), subject);
-    if (at == subjects.end()) throw usage_error("--subject {}: {} holds ridges for {}", subject, dict.path(), fmt::join(subjects, ", "));
+    if (at == subjects.end()) throw usage_error("{} {}: {} holds ridges for {}", option, subject, dict.path(), fmt::join(subjects, ", "));
     return at - subjects.begin();
   }
   if (held.size() == 1) return held.front();
   const std::string digits = subject.starts_with("subj") ? subject.substr(4) : subject;
   const std::int64_t position = is_small_number(digits) ? std::stol(digits) - 1 : -1;
   if (std::find(held.begin(), held.end(), position) == held.end())
-    throw usage_error("--subject {}: {} holds {} ridges and no list of subjects; subj{:02} to subj{:02}, or --ridge N, expected", subject, dict.path(), held.size(),
+    throw usage_error("{} {}: {} holds {} ridges and no list of subjects; subj{:02} to subj{:02}, or --ridge N, expected", option, subject, dict.path(), held.size(),
                       *std::min_element(held.begin(), held.end()) + 1, *std::max_element(held.begin(), held.end()) + 1);
   return position;
 }

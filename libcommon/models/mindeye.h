@@ -37,8 +37,9 @@ struct MindEye {
 };
 
 // The subject's ridge in a checkpoint: its position by the `subjects` list of config.json when there is one; else the only one,
-// whatever its number; else subjNN is position NN - 1. Exit::usage naming the subjects there are when it cannot be told.
-std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject);
+// whatever its number; else subjNN is position NN - 1. Exit::usage naming the subjects there are, and the
+// `option` that asked, when it cannot be told.
+std::int64_t ridge_position(const weights::StateDict& dict, const std::string& subject, const std::string& option = "--subject");
 
 // A checkpoint holds either the whole module or one part of it under names of its own ("net.learned_query", "backbone_linear.weight"):
 // `part` ("backbone", "diffusion_prior") with its prefix taken off where it is there.

@@ -54,6 +54,8 @@ at::Tensor Loader::param(const std::string& name, const Shape& shape, const Init
   if (found != shape)
     throw data_error("{}: tensor {} has shape [{}], [{}] expected", dict_.path(), dict_.name_in_file(name), fmt::join(found, ", "), fmt::join(shape, ", "));
   at::Tensor tensor = dict_.get(name);
+  if (!buffer && !tensor.is_floating_point())
+    throw data_error("{}: tensor {} holds {}, floating-point numbers expected", dict_.path(), dict_.name_in_file(name), c10::toString(tensor.scalar_type()));
   const bool keep_wide = buffer || init.wide;
   const at::ScalarType to = !tensor.is_floating_point() ? tensor.scalar_type() : keep_wide ? at::promoteTypes(dtype_, at::kFloat) : dtype_;
   if (trainable_)

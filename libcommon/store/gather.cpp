@@ -1,6 +1,7 @@
 #include "store/gather.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "base/error.h"
@@ -35,6 +36,17 @@ void gather_bytes(const Array& array, std::span<const std::int64_t> rows, DType 
     box.start[0] = run.first, box.count[0] = run.count;
     array.read_bytes(box, as, static_cast<std::uint8_t*>(out) + run.place * bytes);
   });
+}
+
+void gather_finite_rows(const Array& array, std::span<const std::int64_t> rows, float* out) {
+  gather_rows(array, rows, out);
+  const std::int64_t elements = rows.empty() ? 0 : array.size() / array.shape()[0];
+  for (const auto row : rows) {
+    bool fine = true;
+    for (std::int64_t i = 0; i < elements; ++i) fine &= std::isfinite(out[i]);
+    if (!fine) throw data_error("{}: row {} has values that are not finite", array.path(), row);
+    out += elements;
+  }
 }
 
 }  // namespace me2::store

@@ -16,4 +16,7 @@ void gather_rows(const Array& array, std::span<const std::int64_t> rows, T* out)
   gather_bytes(array, rows, dtype_of<T>(), out);
 }
 
+// gather_rows of numbers that must be finite: Exit::data names the first row that holds another.
+void gather_finite_rows(const Array& array, std::span<const std::int64_t> rows, float* out);
+
 }  // namespace me2::store

@@ -118,7 +118,7 @@ void Trainer::build_model() {
       if (options_.ridge == RidgeStart::keep) {
         if (found.mlp_map != options_.mlp)
           throw usage_error("--ridge keep: {} has {} maps: train {} --mlp-map", dict.path(), found.mlp_map ? "MLP" : "linear", found.mlp_map ? "with" : "without");
-        ridges[to] = fmt::format("ridge.{}.{}.", kind, models::ridge_position(dict, subjects_[i].name()));
+        ridges[to] = fmt::format("ridge.{}.{}.", kind, models::ridge_position(dict, subjects_[i].name(), "--ridge keep: subject"));
       } else {
         ridges[to] = to;
       }

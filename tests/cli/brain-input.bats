@@ -7,7 +7,7 @@ setup() {
   TINY=(--hidden 16 --blocks 1 --prior-depth 1 --batch-size 20 --threads 1 --evaluate-interval 0 --no-lowlevel)
 }
 train() { me2-embed train "$@" "${TINY[@]}"; }
-# A copy with a changed header: NAME gets another SHAPE of as many numbers, or the tensor +NAME is added.
+# A copy with a changed header: NAME gets another SHAPE of as many numbers, or, SHAPE being a quoted word, that type; +NAME is a tensor more.
 edited() {  # FROM TO [+]NAME SHAPE
   cp -r "$1" "$2"
   python3 - "$2/model.safetensors" "$3" "$4" << 'EOF'
@@ -19,6 +19,8 @@ head, body = json.loads(data[8:8 + size]), data[8 + size:]
 if name[0] == "+":
     head[name[1:]] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + 4 * math.prod(shape)]}
     body += bytes(4 * math.prod(shape))
+elif isinstance(shape, str):
+    head[name]["dtype"] = shape
 else:
     assert math.prod(head[name]["shape"]) == math.prod(shape)
     head[name]["shape"] = shape
@@ -44,6 +46,49 @@ assert_refused() {  # WORDS COMMAND...: exit 65, one line with those words
   edited m prior diffusion_prior.net.null_brain_embeds '[1,4,12]'
   assert_refused 'null_brain_embeds has shape \[1, 4, 12\], \[4, 12\] expected' me2-prior sample tokens.zarr out.zarr --model prior
   [ ! -e out.zarr ] && [ ! -e n ] && [ ! -e n.partial ]
+}
+@test "brain: --only clip reads neither the prior's nor the low-level head's weights" {
+  me2-test-world make low a:30:1 --lowlevel
+  me2-embed train low/targets.zarr m --subjects low/a.zarr --epochs 1 --hidden 16 --blocks 1 --prior-depth 1 --batch-size 20 --threads 1 --evaluate-interval 0 -q
+  me2-align apply low/a.zarr latent.zarr --model m --split test -q
+  me2-embed brain latent.zarr whole.zarr --model m -q
+  edited m prior diffusion_prior.net.null_brain_embeds '[1,4,12]'
+  edited prior both backbone.blin1.bias '[16,16]'
+  assert_refused 'blin1.bias has shape' me2-embed brain latent.zarr out.zarr --model both
+  me2-embed brain latent.zarr clip.zarr --model both --only clip -q
+  me2-test-store same -q clip.zarr whole.zarr --array clip
+}
+@test "weights that are integers, and fields of config.json that are something else, are named" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 -q
+  me2-align apply w/a.zarr latent.zarr --model m --split test -q
+  me2-embed brain latent.zarr tokens.zarr --model m -q
+  edited m int backbone.clip_proj.2.bias '"I32"'
+  assert_refused 'clip_proj.2.bias holds Int, floating-point numbers expected' me2-embed brain latent.zarr out.zarr --model int
+  cp -r m odd
+  jq '.subjects = 5 | .out_norm_eps = "small"' m/config.json > odd/config.json
+  assert_refused 'odd: config.json: subjects is 5, a list of names expected' me2-align apply w/a.zarr out.zarr --model odd
+  assert_refused "a field of a model's config.json .*must be number, but is string" me2-prior sample tokens.zarr out.zarr --model odd
+  [ ! -e out.zarr ]
+}
+@test "a row that is not finite is named, and nothing comes of it" {
+  train w/targets.zarr m --subjects w/a.zarr --epochs 1 -q
+  python3 - << 'EOF'
+import json, math, struct
+head, body = {}, b""
+for name, shape in (("betas", [3, 30]), ("latent", [3, 16]), ("tokens", [3, 4, 12])):
+    values = [0.5] * math.prod(shape)
+    values[len(values) // 2] = math.nan  # in row 1
+    data = struct.pack(f"<{len(values)}f", *values)
+    head[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
+    body += data
+text = json.dumps(head).encode()
+open("nan.safetensors", "wb").write(struct.pack("<Q", len(text)) + text + body)
+EOF
+  for array in betas latent tokens; do me2-test-store make -q $array.zarr $array=nan.safetensors:$array --stimulus 7,8,9; done
+  assert_refused 'betas.zarr/betas: row 1 has values that are not finite' me2-align apply betas.zarr out.zarr --model m --subject a
+  assert_refused 'latent.zarr/latent: row 1 has values that are not finite' me2-embed brain latent.zarr brain.zarr --model m --average none
+  assert_refused 'tokens.zarr/tokens: row 1 has values that are not finite' me2-prior sample tokens.zarr prior.zarr --model m --steps 3
+  [ ! -e out.zarr ] && [ ! -e brain.zarr ] && [ ! -e prior.zarr ]
 }
 @test "a tensor too many is named, by every tool that reads that part" {
   train w/targets.zarr m --subjects w/a.zarr --epochs 1 -q

@@ -35,6 +35,17 @@ TEST(Scope, ATensorOfAPartIsNamedAsTheFileHasIt) {
   EXPECT_EQ(refusal([&] { whole.finish(); }), "memory: tensor model.net.odd (shape [1]) is not part of this network");
 }
 
+TEST(Scope, IntegersAreABufferAndNoWeight) {
+  Loader loader(weights::StateDict::from_tensors({{"n", at::ones({2}, at::kInt)}}));
+  EXPECT_EQ(Scope(loader).buffer("n", {2}).scalar_type(), at::kInt);
+  try {
+    Scope(loader).param("n", {2});
+    FAIL();
+  } catch (const std::exception& e) {
+    EXPECT_STREQ(e.what(), "memory: tensor n holds Int, floating-point numbers expected");
+  }
+}
+
 TEST(Scope, ALargeTensorIsCastInPiecesToTheSameValues) {
   const at::Tensor large = at::randn({4099, 4101});  // 67 MB: three pieces
   Loader loader(weights::StateDict::from_tensors({{"w", large}}), at::kBFloat16);

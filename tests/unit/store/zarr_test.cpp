@@ -133,6 +133,20 @@ TEST(Zarr, GatheredRowsAreTheRows) {
   set_store_threads(0);
 }
 
+TEST(Zarr, ARowThatIsNotFiniteIsNamed) {
+  const test::TempDir dir;
+  Group group = Group::create(dir / "a.zarr");
+  std::vector<float> values(6 * 10, 1.5f);
+  values[47] = std::numeric_limits<float>::quiet_NaN();
+  Array array = group.create_array("x", {.shape = {6, 5, 2}});
+  array.write(values.data());
+  std::vector<float> out(20);
+  gather_finite_rows(array, std::vector<std::int64_t>{5, 0}, out.data());
+  EXPECT_EQ(out[19], 1.5f);
+  gather_finite_rows(array, {}, out.data());
+  EXPECT_THAT(failure([&] { gather_finite_rows(array, std::vector<std::int64_t>{3, 4}, out.data()); }), testing::HasSubstr("a.zarr/x: row 4 has values that are not finite"));
+}
+
 TEST(Zarr, TheBytesDependOnNeitherThreadsNorTime) {
   const test::TempDir dir;
   std::vector<float> values(64 * 40 * 100);
