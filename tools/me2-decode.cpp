@@ -220,6 +220,7 @@ void blend(const BlendOptions& o, cli::Run& run) {
   if (!(o.weight >= 0 && o.weight <= 1)) throw usage_error("--weight: 0 to 1 expected, {} given", o.weight);
   const store::StageReader recon(o.recon.path), low(o.lowlevel.path);
   const auto shape = recon.array("image").shape();
+  low.array("image");
   const auto rows = diffusion::rows_by_stimulus(low, recon.stimulus());
   const diffusion::ImageStage stage{recon.stimulus(), o.resize > 0 ? o.resize : shape.at(2), o.resize > 0 ? o.resize : shape.at(3), o.with_float, {}};
   if (run.dry_run()) {

@@ -112,9 +112,19 @@ void predict_missing(std::map<std::int32_t, at::Tensor>& latents, const std::vec
   for (std::size_t i = 0; i < missing.size(); ++i) latents[missing[i]] = predicted[static_cast<std::int64_t>(i)].clone();
 }
 
+void check(const FitOptions& options) {
+  const bool tokens = options.to == FitTo::tokens;
+  if (tokens && !options.from_tokens) throw usage_error("--to tokens needs --from-tokens TARGETS");
+  if (!tokens && options.targets.empty()) throw usage_error("--targets: latents of at least one other subject expected (me2-align apply writes them)");
+  expect_at_least("--sessions", options.sessions, 0), expect_at_least("--map-images", options.map_images, 2), expect_at_least("--folds", options.folds, 2);
+  if (tokens && options.pretrained) throw usage_error("--pretrained: a map to tokens needs no other part of a model; leave it out with --to tokens");
+  if (options.block < 1) throw usage_error("--block must be 1 or more, {} given", options.block);
+}
+
 }  // namespace
 
 Work fit_work(const FitOptions& options) {
+  check(options);
   const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false, false});
   std::set<std::int32_t> images;
   for (const auto row : subject.train()) images.insert(subject.stimulus()[static_cast<std::size_t>(row)]);
@@ -139,11 +149,7 @@ Work fit_work(const FitOptions& options) {
 std::string fit_subject(const FitOptions& options, const std::string& provenance) {
   const c10::NoGradGuard no_grad;
   const bool tokens = options.to == FitTo::tokens;
-  if (tokens && !options.from_tokens) throw usage_error("--to tokens needs --from-tokens TARGETS");
-  if (!tokens && options.targets.empty()) throw usage_error("--targets: latents of at least one other subject expected (me2-align apply writes them)");
-  expect_at_least("--sessions", options.sessions, 0), expect_at_least("--map-images", options.map_images, 2), expect_at_least("--folds", options.folds, 2);
-  if (tokens && options.pretrained) throw usage_error("--pretrained: a map to tokens needs no other part of a model; leave it out with --to tokens");
-  if (options.block < 1) throw usage_error("--block must be 1 or more, {} given", options.block);
+  check(options);
   const SubjectTrials subject(options.subject.path, options.name, {options.sessions, options.split, false, false});
   std::unique_ptr<Targets> images;
   if (options.from_tokens) images = std::make_unique<Targets>(options.from_tokens->path, false, false, kSlab);

@@ -82,11 +82,25 @@ models::MindEyeConfig prior_config(const PriorTrainOptions& options, const store
 
 }  // namespace
 
+namespace {
+
+// Tokens and the image tokens they are to become: of the same images, of the same shape.
+void check_pairs(const store::StageReader& reader, const PriorTrainOptions& options, const Targets& targets) {
+  targets.require(reader.stimulus(), options.tokens.path);
+  const auto shape = reader.array("tokens").shape();
+  if (reader.samples() < 1) throw data_error("{}: no sample to train on", options.tokens.path);
+  if (shape.size() != 3 || shape[1] != targets.tokens() || shape[2] != targets.width())
+    throw data_error("{}: array tokens has shape [{}], clip_tokens of {} are [{}, {}]", options.tokens.path, fmt::join(shape, ", "), options.targets.path,
+                     targets.tokens(), targets.width());
+}
+
+}  // namespace
+
 Work prior_training_work(const PriorTrainOptions& options, const TrainContext& context) {
   options.check();
   const store::StageReader reader(options.tokens.path);
   const auto shape = reader.array("tokens").shape();
-  if (shape.size() != 3) throw data_error("{}: array tokens has shape [{}], [sample, T, D] expected", options.tokens.path, fmt::join(shape, ", "));
+  check_pairs(reader, options, Targets(options.targets.path, false, false, 0));
   weights::StateDict dict;
   const auto config = prior_config(options, shape, dict);
   nn::Initialiser source(0, at::kMeta);
@@ -105,14 +119,10 @@ std::string train_prior(const PriorTrainOptions& options, const TrainContext& co
   const store::StageReader reader(options.tokens.path);
   const auto conditions = reader.array("tokens");
   const Targets targets(options.targets.path, false, false);
+  check_pairs(reader, options, targets);
   const auto& stimulus = reader.stimulus();
-  targets.require(stimulus, options.tokens.path);
   const auto samples = reader.samples();
   const auto& shape = conditions.shape();
-  if (samples < 1) throw data_error("{}: no sample to train on", options.tokens.path);
-  if (shape.size() != 3 || shape[1] != targets.tokens() || shape[2] != targets.width())
-    throw data_error("{}: array tokens has shape [{}], clip_tokens of {} are [{}, {}]", options.tokens.path, fmt::join(shape, ", "), options.targets.path,
-                     targets.tokens(), targets.width());
 
   weights::StateDict dict;
   const models::MindEyeConfig config = prior_config(options, shape, dict);

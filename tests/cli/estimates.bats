@@ -77,3 +77,37 @@ assert_near_peak() {  # COMMAND...: the plan's memory is within a factor of 2 of
   assert_near_peak me2-embed train targets.zarr c --subjects s/subj01.zarr --hidden 1500 --no-lowlevel --batch-size 8 --epochs 1
   assert_near_peak me2-decode train s/stimuli.zarr d --part vae --model "$M/vae" --steps 2 --batch-size 24
 }
+
+# What the run would end with, the dry run ends with: the same status, the same line.
+assert_refused_alike() {  # STATUS COMMAND...
+  local status_wanted=$1 line
+  shift
+  run "-$status_wanted" --separate-stderr "$@" -q --dry-run
+  line=$stderr
+  assert_equal "$output" ""
+  run "-$status_wanted" --separate-stderr "$@" -q
+  assert_equal "$line" "$stderr"
+}
+@test "dry runs: what is missing or of another stage is refused as the run refuses it" {
+  me2-align fit s/subj01.zarr ridge --to tokens --from-tokens targets.zarr -q
+  me2-align apply s/subj01.zarr prior.zarr --model ridge --split test -q
+  me2-embed train targets.zarr model --subjects s/subj01.zarr --hidden 16 --blocks 1 --prior-depth 1 --epochs 1 --batch-size 8 --no-lowlevel -q
+  me2-align apply s/subj01.zarr latent.zarr --model model -q
+  me2-embed brain latent.zarr tokens.zarr --model model -q
+  echo "name,value" > table.csv
+  assert_refused_alike 64 me2-align fit s/subj01.zarr other
+  assert_refused_alike 64 me2-align fit s/subj01.zarr other --to tokens
+  assert_refused_alike 65 me2-align fit s/subj01.zarr other --to tokens --from-tokens s/stimuli.zarr
+  assert_refused_alike 64 me2-embed images s/stimuli.zarr other.zarr
+  assert_refused_alike 65 me2-embed brain tokens.zarr other.zarr --model model
+  assert_refused_alike 65 me2-embed train s/stimuli.zarr other --subjects s/subj01.zarr
+  assert_refused_alike 65 me2-prior sample prior.zarr other.zarr --model model
+  assert_refused_alike 65 me2-prior train tokens.zarr s/stimuli.zarr other
+  assert_refused_alike 65 me2-decode unclip tokens.zarr other.zarr --model "$M/unet" --vae "$M/vae"
+  assert_refused_alike 65 me2-decode blend s/stimuli.zarr prior.zarr other.zarr
+  assert_refused_alike 66 me2-caption generate prior.zarr other.zarr --model nowhere
+  assert_refused_alike 65 me2-eval score s/stimuli.zarr --truth tokens.zarr
+  assert_refused_alike 65 me2-eval compare table.csv table.csv
+  assert [ ! -e other ]
+  assert [ ! -e other.zarr ]
+}
