@@ -72,12 +72,13 @@ std::string curves_csv(const std::vector<CurveRow>& rows) {
 std::string curves_svg(const std::vector<CurveRow>& rows, const std::string& title) {
   const Panel losses{40, 200, true, {{"loss", "#000000"}, {"loss_prior", "#0072b2"}, {"loss_clip", "#d55e00"}, {"loss_blurry", "#009e73"}, {"loss_cont", "#cc79a7"}, {"holdout_loss", "#999999"}}};
   const Panel accuracy{280, 160, false, {{"image_retrieval", "#0072b2"}, {"brain_retrieval", "#d55e00"}, {"test_image_retrieval", "#56b4e9"}, {"test_brain_retrieval", "#e69f00"}, {"recon_cossim", "#009e73"}}};
+  const Panel rate{480, 80, true, {{"lr", "#000000"}}};
   std::string escaped;
   for (const char c : title) escaped += c == '<' ? "&lt;" : c == '&' ? "&amp;" : std::string(1, c);
-  return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"820\" height=\"480\" font-family=\"sans-serif\" font-size=\"12\">\n"
-                     "<rect width=\"820\" height=\"480\" fill=\"#fff\"/>\n<text x=\"60\" y=\"24\" font-size=\"15\">{}</text>\n{}{}"
-                     "<text x=\"340\" y=\"462\" text-anchor=\"middle\">epoch 0 to {}</text>\n</svg>\n",
-                     escaped, draw(losses, rows), draw(accuracy, rows), rows.empty() ? 0 : rows.size() - 1);
+  return fmt::format("<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"820\" height=\"600\" font-family=\"sans-serif\" font-size=\"12\">\n"
+                     "<rect width=\"820\" height=\"600\" fill=\"#fff\"/>\n<text x=\"60\" y=\"24\" font-size=\"15\">{}</text>\n{}{}{}"
+                     "<text x=\"340\" y=\"582\" text-anchor=\"middle\">epoch 0 to {}</text>\n</svg>\n",
+                     escaped, draw(losses, rows), draw(accuracy, rows), draw(rate, rows), rows.empty() ? 0 : rows.size() - 1);
 }
 
 Json curves_json(const std::vector<CurveRow>& rows) {

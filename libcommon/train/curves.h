@@ -11,7 +11,7 @@ namespace me2::train {
 using CurveRow = std::vector<std::pair<std::string, double>>;  // NaN: not measured in this epoch (empty in the CSV)
 
 std::string curves_csv(const std::vector<CurveRow>& rows);
-// Two panels over epochs: loss parts (logarithmic), and retrieval accuracies with the learning rate's shape behind them.
+// Three panels over epochs: loss parts (logarithmic), retrieval accuracies, and the learning rate (logarithmic).
 std::string curves_svg(const std::vector<CurveRow>& rows, const std::string& title);
 Json curves_json(const std::vector<CurveRow>& rows);   // for the resume file; NaN as null
 std::vector<CurveRow> curves_from(const Json& json);

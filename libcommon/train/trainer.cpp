@@ -395,6 +395,10 @@ bool Trainer::end_epoch(std::int64_t epoch) {
       peers_->broadcast(shared);
       held = shared.item<double>();
     }
+    if (!std::isfinite(held)) {  // no epoch would be better than another
+      if (peers_) peers_->leave();
+      throw data_error("the loss on the {} held-out trials is {} after epoch {}; {}", held_out_.size(), std::fabs(held), epoch, folder_.last_checkpoint());
+    }
     if (best_epoch_ < 0 || held < best_loss_) {
       best_loss_ = held;
       best_epoch_ = epoch;

@@ -22,6 +22,22 @@ assert_same() { cmp "$1/model.safetensors" "$2/model.safetensors"; }
   first=$(awk -F, 'NR==1{for(i=1;i<=NF;i++)if($i=="loss_clip")c=i} NR==2{print $c}' m/curves.csv)
   run -0 python3 -c "import json,sys; r=json.load(open('last.json')); sys.exit(not (r['loss_clip'] < $first and r['test_image_retrieval'] > .3))"
 }
+@test "train: every epoch is told as it ends, on the terminal and in JSON lines, as the curves have it" {
+  TINY=(--hidden 16 --blocks 1 --prior-depth 1 --batch-size 20 --threads 1 --evaluate-interval 1)
+  train w/targets.zarr m --subjects w/a.zarr --epochs 3 --log-format json 2> lines
+  jq -c 'select(.event == "epoch")' lines > epochs
+  assert_equal "$(wc -l < epochs)" 3
+  keys=(epoch lr loss loss_prior loss_clip loss_blurry loss_cont image_retrieval brain_retrieval test_image_retrieval test_brain_retrieval)
+  for key in "${keys[@]}"; do
+    column=$(head -1 m/curves.csv | tr , '\n' | grep -nx "$key" | cut -d: -f1)
+    paste <(jq ".$key" epochs) <(tail -n +2 m/curves.csv | cut -d, -f"$column") > both
+    awk '{ d = $1 - $2; if (NF != 2 || d * d > 1e-10 * (1 + $1 * $1)) exit 1 }' both || fail "$key: $(cat both)"
+  done
+  run -0 jq -e '.samples_per_second > 0' epochs
+  train w/targets.zarr n --subjects w/a.zarr --epochs 3 2> words
+  for key in "${keys[@]}"; do assert_equal "$(grep -c "epoch 2.*\b${key/epoch/step} [0-9.e-]*[0-9],.* samples/s" words)" 1; done
+  for key in loss_clip lr test_image_retrieval; do assert_regex "$(cat m/curves.svg)" "<polyline[^>]*>.<text [^>]*>$key<"; done
+}
 @test "train: stopped by SIGTERM and resumed, the bytes of an undisturbed run" {
   args=(w/targets.zarr --subjects w/a.zarr --subjects w/b.zarr --epochs 60 --samples-per-epoch 200 --no-lowlevel -q)
   train w/targets.zarr whole "${args[@]:1}"

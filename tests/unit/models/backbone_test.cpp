@@ -67,6 +67,17 @@ TEST(Backbone, MixerBlocksOverHiddenHaveNoInfluenceAtSeqLenOne) {  // so that in
   EXPECT_LE((c.net.mix(latent) - c.net.mix(latent, &training)).abs().max().item<double>(), 1e-6);  // rounding of 1 x 1 products
 }
 
+TEST(Backbone, MixerBlocksOverHiddenAreNotComputedAtInference) {
+  ME2_NEEDS_GOLDEN("backbone");
+  const c10::NoGradGuard no_graph;
+  Case c;
+  const at::Tensor latent = c.latent();
+  const auto before = c.net.infer(latent);
+  for (auto& block : c.net.mixer_blocks1) block.first.weight = at::full_like(block.first.weight, std::numeric_limits<float>::quiet_NaN());
+  const auto after = c.net.infer(latent);
+  EXPECT_TRUE(at::equal(before.tokens, after.tokens) && at::equal(before.clip, after.clip) && at::equal(before.latent, after.latent));
+}
+
 TEST(Backbone, ARowIsTheSameBytesWhateverIsBesideIt) {
   ME2_NEEDS_GOLDEN("backbone");
   Case c;

@@ -363,6 +363,18 @@ TEST_F(Training, ANaNLossStopsAndKeepsTheModelBefore) {
   EXPECT_TRUE(std::filesystem::exists(at("m.partial/last/model.safetensors")));
 }
 
+TEST_F(Training, ANaNLossOnTheHeldOutImagesStopsToo) {
+  auto o = tiny("m");
+  o.early_stop = 3;
+  SubjectTrials trials(at("a.zarr"), "", {});
+  const auto held = trials.hold_out(o.holdout, context().seed);  // the images that the training holds out
+  auto targets = store::Group::open(at("targets.zarr"));
+  auto values = targets.array("clip_tokens").read<float>();
+  values[static_cast<std::size_t>(trials.stimulus()[static_cast<std::size_t>(held[0])] * world.tokens * world.width)] = std::numeric_limits<float>::quiet_NaN();
+  targets.array("clip_tokens").write(values.data());
+  expect_error(o, "the loss on the 10 held-out trials is nan after epoch 0; no checkpoint had been made before");
+}
+
 TEST_F(Training, WeightsThatAreNotFiniteAreNeitherPublishedNorKept) {
   auto o = tiny("m");
   o.epochs = 1;
