@@ -2,7 +2,7 @@
 # docs/troubleshooting.md quotes messages: every quoted piece (first column, between the dots that stand for what varies) must be in the sources.
 cd "$(dirname "$0")/../.." || exit 1
 status=0 count=0
-sources=$(find libcommon tools -name '*.h' -o -name '*.cpp')
+sources=$(find libcommon tools pipelines -name '*.h' -o -name '*.cpp' -o -name '*.sh' -o -name '*.mk' -o -name '*.smk' -o -name '*.py')
 while IFS= read -r message; do
   count=$((count + 1))
   while IFS= read -r piece; do
