@@ -21,8 +21,11 @@ set -euo pipefail
 side=64 captions='' also='' pretrained='' fit=() train=() prior=()
 # shellcheck source=/dev/null
 source "$1"
-for part in encoder unet vae git; do [ -e "$models/$part/model.safetensors" ] || { echo "new_subject: $models/$part is missing" >&2; exit 66; }; done
-[ -z "$pretrained" ] || [ -e "$pretrained" ] || { echo "new_subject: $pretrained is missing" >&2; exit 66; }
+missing=()
+for file in "$models"/{encoder,unet,vae,git}/model.safetensors "$images" ${captions:+"$captions"} ${pretrained:+"$pretrained"} "${bold[@]}" "${events[@]}"; do
+  [ -e "$file" ] || missing+=("$file")
+done
+[ ${#missing[@]} = 0 ] || { printf 'new_subject: %s is missing\n' "${missing[@]}" >&2; exit 66; }
 mkdir -p "$out"
 step() { echo "new_subject: $1" >&2; }
 once() { local made=$1; shift; [ -e "$made" ] || "$@" -q; }

@@ -258,5 +258,8 @@ C
   sed -i 's,pretrained=.*,pretrained=nowhere,; s/out=own/out=other/' config
   run -66 "$ROOT/pipelines/new_subject.sh" config
   assert_output "new_subject: nowhere is missing"
+  sed -i 's,models=tiny,models=none,; s,bold=(),bold=(run1.nii.gz),' config  # all are named, before any work
+  run -66 "$ROOT/pipelines/new_subject.sh" config
+  assert_equal "$(sort <<< "$output")" "$(printf 'new_subject: %s is missing\n' none/{encoder,unet,vae,git}/model.safetensors nowhere run1.nii.gz | sort)"
   assert [ ! -e other ]
 }
