@@ -46,7 +46,7 @@ struct TrainOptions {
   double holdout = .1;
   int test_images = 300;
   bool half_betas = false;
-  std::optional<std::string> export_official;
+  std::optional<OutputPath> export_official;
   int nproc = 1;
 
   void describe(Describe& d);

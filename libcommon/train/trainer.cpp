@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <numeric>
 
@@ -19,9 +18,6 @@ namespace me2::train {
 
 Trainer::Trainer(const TrainOptions& options, const TrainContext& context, Peers* peers) : options_(options), context_(context), peers_(peers) {
   options_.check();
-  if (options_.export_official)  // found out before the training, not after it
-    if (const auto folder = std::filesystem::absolute(*options_.export_official).parent_path(); !std::filesystem::is_directory(folder))
-      throw Error(Exit::cant_create, fmt::format("--export-official {}: there is no folder {}", *options_.export_official, folder.string()));
   settings_.prior_scale = options_.no_prior ? 0 : options_.prior_scale;
   settings_.clip_scale = options_.no_clip ? 0 : options_.clip_scale;
   settings_.blur_scale = options_.no_lowlevel ? 0 : options_.blur_scale;

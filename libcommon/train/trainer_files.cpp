@@ -201,8 +201,8 @@ void Trainer::finish() {
   const fs::path last = fs::path(partial()) / "last";
   for (const char* name : {"curves.csv", "curves.svg"}) fs::copy_file(fs::path(partial()) / name, last / name, fs::copy_options::overwrite_existing);
   if (options_.export_official) {
-    weights::save_torch_zip(*options_.export_official, weights(), {{"epoch", static_cast<std::int64_t>(rows_.size()) - 1}});
-    log_info("wrote {}", *options_.export_official);
+    weights::save_torch_zip(options_.export_official->path, weights(), {{"epoch", static_cast<std::int64_t>(rows_.size()) - 1}});
+    log_info("wrote {}", options_.export_official->path);
   }
   folder_.publish();
   if (peers_) peers_->barrier();

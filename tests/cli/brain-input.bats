@@ -172,5 +172,10 @@ EOF
   assert_usage --pretrained me2-align fit w/a.zarr n --to tokens --from-tokens w/targets.zarr --pretrained m
   run -73 --separate-stderr train w/targets.zarr n --subjects w/a.zarr --export-official nowhere/last.pth  # known before the training
   assert_one_line_of_error
+  echo mine > there.pth
+  run -73 --separate-stderr train w/targets.zarr n --subjects w/a.zarr --epochs 1 --export-official there.pth
+  assert_one_line_of_error
+  assert_regex "$stderr" '--export-official: there.pth: exists'
+  assert_equal "$(cat there.pth)" mine
   [ ! -e n ] && [ ! -e n.partial ]
 }

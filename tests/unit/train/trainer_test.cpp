@@ -188,7 +188,7 @@ TEST_F(Training, AnMlpMapIsTrainedSavedRecognisedAndApplied) {
   fine.mlp = true;
   EXPECT_TRUE(Trainer(fine, context()).weights().at("ridge.mlps.0.0.weight").equal(w("0.weight")));
   fine.model.path = at("other");
-  fine.export_official = at("last.pth");
+  fine.export_official = OutputPath{at("last.pth")};
   expect_error(fine, "--export-official");
 }
 
