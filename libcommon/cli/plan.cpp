@@ -1,5 +1,6 @@
 #include "cli/plan.h"
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -25,6 +26,11 @@ Plan& Plan::memory(std::string what, std::uint64_t bytes) {
   memory_.emplace_back(std::move(what), bytes);
   return *this;
 }
+Plan& Plan::threads(int useful) {
+  threads_ = std::max(threads_, useful);
+  return *this;
+}
+
 Plan& Plan::seconds(double estimate, std::string basis) {
   seconds_.emplace_back(estimate, std::move(basis));
   return *this;
@@ -73,6 +79,7 @@ Json Plan::to_json() const {
   double sum = 0;
   for (const auto& [estimate, basis] : seconds_) sum += estimate;
   if (!seconds_.empty()) plan["seconds"] = sum;
+  if (threads_ > 0) plan["threads"] = threads_;
   for (const auto& [key, value] : notes_) plan["notes"][key] = value;
   return plan;
 }

@@ -20,6 +20,7 @@ class Plan {
   Plan& array(std::string name, std::string dtype, std::vector<std::int64_t> shape);  // an array to be written; dtype as f4, u1, str
   Plan& memory(std::string what, std::uint64_t bytes);                               // held at once: weights, a batch
   Plan& seconds(double estimate, std::string basis);                                 // expected time and what it rests on
+  Plan& threads(int useful);                                                         // how many the work is worth, for who shares out processors
   Plan& note(std::string key, std::string value);                                    // "trials": "750 of 30000"
   void input(std::string option, std::string path);                                  // main.cpp adds these
   void output(std::string option, std::string path);
@@ -41,6 +42,7 @@ class Plan {
   std::vector<PlannedArray> arrays_;
   std::vector<std::pair<std::string, std::uint64_t>> memory_;
   std::vector<std::pair<double, std::string>> seconds_;
+  int threads_ = 0;
 };
 
 }  // namespace me2::cli

@@ -92,8 +92,11 @@ void Run::plan_work(const Work& whole) {
   if (work.weights) plan_.memory("weights", work.weights);
   plan_.memory("intermediate results", work.held);
   plan_.memory("program and libraries", tool_ == "me2-preprocess" ? Work::kProgramBytes / 8 : Work::kProgramBytes);  // without LibTorch
-  if (options_.device == "cpu" && std::isfinite(work.flops))
+  if (options_.device == "cpu" && std::isfinite(work.flops)) {
+    // A thread for each minute it would take one: what is done in seconds does not need the whole machine.
+    plan_.threads(static_cast<int>(std::clamp(std::ceil(work.seconds(1) / 60), 1.0, static_cast<double>(threads()))));
     plan_.seconds(work.seconds(threads()), fmt::format("{:.3g} GFLOP and {} through memory, {} thread{}", work.flops / 1e9, bytes_text(work.bytes), threads(), threads() == 1 ? "" : "s"));
+  }
 }
 
 Work Run::reading_work(double passes) const {

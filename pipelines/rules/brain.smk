@@ -14,10 +14,10 @@ rule align:
         f"{OUT}/logs/align.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("align")
+    threads: lambda wildcards, input: cores("align", align_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("align", align_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("align", align_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("align", align_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("align", align_command(input), input, attempt, threads),
     shell:
         "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -35,10 +35,10 @@ rule embed:
         f"{OUT}/logs/embed.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("embed")
+    threads: lambda wildcards, input: cores("embed", embed_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("embed", embed_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("embed", embed_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("embed", embed_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("embed", embed_command(input), input, attempt, threads),
     shell:
         "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -56,9 +56,9 @@ rule prior:
         f"{OUT}/logs/prior.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("prior")
+    threads: lambda wildcards, input: cores("prior", prior_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("prior", prior_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("prior", prior_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("prior", prior_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("prior", prior_command(input), input, attempt, threads),
     shell:
         "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"

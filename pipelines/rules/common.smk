@@ -132,24 +132,28 @@ def resource(stage, name, fallback=None):
     return ((config.get("resources") or {}).get(stage) or {}).get(name, fallback)
 
 
-def cores(stage):
-    return resource(stage, "threads", config.get("threads", 1))
-
-
-def plan(stage, command, inputs):
+def plan(stage, command, inputs, threads=0):
     """{} as long as inputs are missing: Snakemake asks again before the job runs."""
     if not all(os.path.exists(str(f)) for f in inputs):
         return {}
     part = f" --shard 1/{shards(stage)}" if shards(stage) > 1 else ""
-    return dry_run(f"{command.replace('OUTPUT', NOWHERE)} --threads {cores(stage)}{part}", BIN)
+    return dry_run(f"{command.replace('OUTPUT', NOWHERE)} --threads {threads}{part}", BIN)
 
 
-def megabytes(stage, command, inputs, attempt):
+def cores(stage, command=None, inputs=()):
+    """The configuration's number, else what the dry run says the work is worth."""
+    configured = resource(stage, "threads", config.get("threads"))
+    if configured or not command:
+        return configured or 1
+    return plan(stage, command, inputs).get("threads", 1)
+
+
+def megabytes(stage, command, inputs, attempt, threads):
     """What the dry run says is held, with some room; the configuration's number where it has one. More by attempt."""
     configured = resource(stage, "mem_mb")
-    return memory_mb({} if configured else plan(stage, command, inputs), configured, attempt)
+    return memory_mb({} if configured else plan(stage, command, inputs, threads), configured, attempt)
 
 
-def minutes(stage, command, inputs, attempt):
+def minutes(stage, command, inputs, attempt, threads):
     configured = resource(stage, "runtime")
-    return runtime_minutes({} if configured else plan(stage, command, inputs), configured, attempt)
+    return runtime_minutes({} if configured else plan(stage, command, inputs, threads), configured, attempt)

@@ -13,10 +13,10 @@ if "simulate" in config:
             f"{OUT}/logs/simulate.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("simulate")
+        threads: lambda wildcards, input: cores("simulate", simulate_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("simulate", simulate_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("simulate", simulate_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("simulate", simulate_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("simulate", simulate_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -37,10 +37,10 @@ if config.get("subject_stores"):
             f"{OUT}/logs/{{subject}}.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("preprocess")
+        threads: lambda wildcards, input: cores("preprocess", subject_command(wildcards.subject), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("preprocess", subject_command(wildcards.subject), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("preprocess", subject_command(wildcards.subject), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("preprocess", subject_command(wildcards.subject), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("preprocess", subject_command(wildcards.subject), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -59,10 +59,10 @@ if config.get("stimulus_store"):
             f"{OUT}/logs/stimuli.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("preprocess")
+        threads: lambda wildcards, input: cores("preprocess", config["stimulus_store"], input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("preprocess", config["stimulus_store"], input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("preprocess", config["stimulus_store"], input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("preprocess", config["stimulus_store"], input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("preprocess", config["stimulus_store"], input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -82,9 +82,9 @@ if not INPUTS.get("targets") and MODELS.get("encoder"):
             f"{OUT}/logs/targets.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("targets")
+        threads: lambda wildcards, input: cores("targets", targets_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("targets", targets_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("targets", targets_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("targets", targets_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("targets", targets_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"

@@ -17,10 +17,10 @@ if shards("decode") > 1:
             f"{OUT}/logs/decode_begin.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("decode")
+        threads: lambda wildcards, input: cores("decode", decode_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("decode", decode_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("decode", decode_command(input), input, attempt, threads),
         shell:
             "rm -rf {params.store} {params.store}.partial; "
             "{params.command} --dry-run --json > {output.begun} 2> {log}"
@@ -40,10 +40,10 @@ if shards("decode") > 1:
             f"{OUT}/logs/decode.{{shard}}.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("decode")
+        threads: lambda wildcards, input: cores("decode", decode_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("decode", decode_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("decode", decode_command(input), input, attempt, threads),
         shell:
             "{params.command} --shard {wildcards.shard}/{params.of} --resume --threads {threads} > {log} 2>&1"
 
@@ -78,10 +78,10 @@ else:
             f"{OUT}/logs/decode.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("decode")
+        threads: lambda wildcards, input: cores("decode", decode_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("decode", decode_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("decode", decode_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("decode", decode_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("decode", decode_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -101,10 +101,10 @@ if shards("caption") > 1:
             f"{OUT}/logs/caption_begin.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("caption")
+        threads: lambda wildcards, input: cores("caption", caption_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("caption", caption_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("caption", caption_command(input), input, attempt, threads),
         shell:
             "rm -rf {params.store} {params.store}.partial; "
             "{params.command} --dry-run --json > {output.begun} 2> {log}"
@@ -124,10 +124,10 @@ if shards("caption") > 1:
             f"{OUT}/logs/caption.{{shard}}.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("caption")
+        threads: lambda wildcards, input: cores("caption", caption_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("caption", caption_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("caption", caption_command(input), input, attempt, threads),
         shell:
             "{params.command} --shard {wildcards.shard}/{params.of} --resume --threads {threads} > {log} 2>&1"
 
@@ -162,10 +162,10 @@ else:
             f"{OUT}/logs/caption.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("caption")
+        threads: lambda wildcards, input: cores("caption", caption_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("caption", caption_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("caption", caption_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("caption", caption_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("caption", caption_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -185,10 +185,10 @@ if MODELS.get("vae_lowlevel"):
             f"{OUT}/logs/lowlevel.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("lowlevel")
+        threads: lambda wildcards, input: cores("lowlevel", lowlevel_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("lowlevel", lowlevel_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("lowlevel", lowlevel_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("lowlevel", lowlevel_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("lowlevel", lowlevel_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -209,10 +209,10 @@ if MODELS.get("sdxl"):
             f"{OUT}/logs/refine.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("refine")
+        threads: lambda wildcards, input: cores("refine", refine_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("refine", refine_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("refine", refine_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("refine", refine_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("refine", refine_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -230,9 +230,9 @@ rule blend:
         f"{OUT}/logs/blend.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("blend")
+    threads: lambda wildcards, input: cores("blend", blend_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("blend", blend_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("blend", blend_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("blend", blend_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("blend", blend_command(input), input, attempt, threads),
     shell:
         "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"

@@ -13,10 +13,10 @@ rule score:
         f"{OUT}/logs/score.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("score")
+    threads: lambda wildcards, input: cores("score", score_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("score", score_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("score", score_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("score", score_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("score", score_command(input), input, attempt, threads),
     shell:
         "{params.command} --out {output.scores} --per-image {output.images} --overwrite --threads {threads} > {output.text} 2> {log}"
 
@@ -34,10 +34,10 @@ rule retrieval:
         f"{OUT}/logs/retrieval.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("retrieval")
+    threads: lambda wildcards, input: cores("retrieval", retrieval_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("retrieval", retrieval_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("retrieval", retrieval_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("retrieval", retrieval_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("retrieval", retrieval_command(input), input, attempt, threads),
     shell:
         "{params.command} --out {output.scores} --overwrite --threads {threads} > {output.text} 2> {log}"
 
@@ -55,10 +55,10 @@ rule captions:
         f"{OUT}/logs/captions.log",
     conda:
         "../envs/me2.yaml"
-    threads: cores("captions")
+    threads: lambda wildcards, input: cores("captions", captions_command(input), input)
     resources:
-        mem_mb=lambda wildcards, input, attempt: megabytes("captions", captions_command(input), input, attempt),
-        runtime=lambda wildcards, input, attempt: minutes("captions", captions_command(input), input, attempt),
+        mem_mb=lambda wildcards, input, attempt, threads: megabytes("captions", captions_command(input), input, attempt, threads),
+        runtime=lambda wildcards, input, attempt, threads: minutes("captions", captions_command(input), input, attempt, threads),
     shell:
         "{params.command} --out {output.scores} --overwrite --threads {threads} > {output.text} 2> {log}"
 

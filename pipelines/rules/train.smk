@@ -16,10 +16,10 @@ if config.get("pretrain_subjects"):
             f"{OUT}/logs/pretrain.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("pretrain")
+        threads: lambda wildcards, input: cores("pretrain", pretrain_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("pretrain", pretrain_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("pretrain", pretrain_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("pretrain", pretrain_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("pretrain", pretrain_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"
 
@@ -40,9 +40,9 @@ if not MODELS.get("brain"):
             f"{OUT}/logs/finetune.log",
         conda:
             "../envs/me2.yaml"
-        threads: cores("finetune")
+        threads: lambda wildcards, input: cores("finetune", finetune_command(input), input)
         resources:
-            mem_mb=lambda wildcards, input, attempt: megabytes("finetune", finetune_command(input), input, attempt),
-            runtime=lambda wildcards, input, attempt: minutes("finetune", finetune_command(input), input, attempt),
+            mem_mb=lambda wildcards, input, attempt, threads: megabytes("finetune", finetune_command(input), input, attempt, threads),
+            runtime=lambda wildcards, input, attempt, threads: minutes("finetune", finetune_command(input), input, attempt, threads),
         shell:
             "{params.step} {output.store} {params.command} --threads {threads} > {log} 2>&1"

@@ -62,6 +62,18 @@ assert_more() {  # WHAT FEW MANY, each words of a command: both grow (memory), o
   assert_more seconds "me2-caption generate prior.zarr o --model $M/git --max-length 8" "me2-caption generate prior.zarr o --model $M/git --max-length 16"
 }
 
+@test "estimates: a thread for each minute that one would take, as many as there may be at most" {
+  threads() { "$@" --dry-run --json -q | jq .threads; }
+  training=(me2-embed train targets.zarr o --subjects s/subj01.zarr --no-lowlevel --batch-size 8 --hidden 16)
+  assert_equal "$(threads "${training[@]}" --epochs 1 --threads 4)" 1
+  seconds() { "$@" --dry-run --json -q --threads 1 | jq .seconds; }
+  epochs=$(jq -n "150 * 100 / $(seconds "${training[@]}" --epochs 100) | floor")  # two minutes and a half
+  assert_equal "$(threads "${training[@]}" --epochs "$epochs" --threads 8)" 3
+  assert_equal "$(threads "${training[@]}" --epochs "$epochs" --threads 2)" 2
+  OMP_THREAD_LIMIT=1 run threads "${training[@]}" --epochs "$epochs" --threads 8
+  assert_output 1
+}
+
 # Peak resident memory of a command, in bytes.
 peak() { python3 -c 'import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)' "$@"; }
 assert_near_peak() {  # COMMAND...: the plan's memory is within a factor of 2 of what is used

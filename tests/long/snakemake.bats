@@ -62,6 +62,12 @@ whole_run() {
   run -0 snake --configfile tiny.yaml -j 2 -n
   for rule in prior decode_shard caption_shard caption report; do assert_output --regexp "rule $rule:"; done
   for rule in targets pretrain finetune align embed; do refute_output --regexp "rule $rule:"; done
+
+  # Threads are what the dry run says the work is worth, where the configuration does not say.
+  refute_output --partial "threads: 2"
+  sed -i 's/--steps 5 --draws 8/--steps 90 --draws 9000/' tiny.yaml
+  run -0 env -u OMP_THREAD_LIMIT OMP_NUM_THREADS=2 "$SNAKEMAKE" -s "$ROOT/pipelines/Snakefile" --config bin="$BUILD/bin" --configfile tiny.yaml -j 2 -n
+  assert_equal "$(grep -cE '^ +threads: 2' <<< "$output")" 1
 }
 @test "Snakemake 7: lint, dry run, whole run as Make's to the byte, a changed option redoes what depends on it" { snakemake7; whole_run; }
 @test "Snakemake 9: lint, dry run, whole run as Make's to the byte, a changed option redoes what depends on it" { snakemake9; whole_run; }

@@ -110,11 +110,12 @@ TEST(CommonOptions, RefuseWhatHasNoMeaning) {
 TEST(Plan, AddsUpBytes) {
   Plan plan;
   plan.array("tokens", "f2", {10, 4, 3}).array("image", "u1", {10, 3}).array("caption", "str", {10}).memory("model", 100).memory("batch", 20);
-  plan.seconds(2, "a guess").note("trials", "10 of 12");
+  plan.seconds(2, "a guess").threads(3).note("trials", "10 of 12");
   const Json json = plan.to_json();
   EXPECT_EQ(json["bytes"], 10 * 4 * 3 * 2 + 30);
   EXPECT_EQ(json["memory_bytes"], 120);
   EXPECT_EQ(json["seconds"], 2.0);
+  EXPECT_EQ(json["threads"], 3);
   EXPECT_EQ(json["arrays"][0]["shape"], Json::parse("[10, 4, 3]"));
   EXPECT_NE(plan.to_text().find("tokens f2 [10, 4, 3]  240 B"), std::string::npos);
 }
