@@ -44,6 +44,14 @@ assert_clean() { assert_equal "$(ls -A "$TMPDIR")" ""; assert [ ! -e recon.zarr 
   assert_clean
 }
 
+@test "pipe: without pipefail too the status is a failure, wherever it failed" {
+  run -66 --separate-stderr bash -c "${ALIGN/subj01.zarr/missing.zarr} | $EMBED | $PRIOR | $DECODE"
+  assert_clean
+  run -66 --separate-stderr bash -c "$ALIGN | $EMBED | ${PRIOR/$M/nowhere} | $DECODE"
+  [[ "$stderr" == *"me2-decode unclip"*"the command before failed"* ]]
+  assert_clean
+}
+
 @test "pipe: a signal to the whole pipeline leaves nothing behind, whenever it comes" {
   for delay in 0 .05 .1 .2 .4 .8; do  # while stages start, wait for each other and work
     bash -o pipefail -c "$ALIGN | $EMBED | $PRIOR --draws 4000 | $DECODE" & pid=$!
