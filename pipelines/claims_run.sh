@@ -21,11 +21,13 @@ esac
 cd "$population"
 exec 8> .lock
 flock 8  # the subjects held out of one population share its stores
+rm -rf simulated.partial targets.zarr.partial  # of a call that was killed: all but trainings begins anew
 [ -e simulated ] || me2-preprocess simulate simulated --subjects $subjects --sessions $sessions --trials-per-session $trials --test-images $test --validation-images 20 \
   --voxel-scale 0.5 --seed "$seed" -q > /dev/null
 [ -e targets.zarr ] || me2-embed images simulated/stimuli.zarr targets.zarr --model "$models/encoder" --vae "$models/vae" --lowlevel-size 64 -q
 flock -u 8
 cd "$held"
+rm -rf ./*.zarr.partial ridge.partial
 stimuli=../simulated/stimuli.zarr targets=../targets.zarr me=../simulated/$held.zarr
 others=()
 for i in $(seq $subjects); do [ "subj0$i" = "$held" ] || others+=("../simulated/subj0$i.zarr"); done

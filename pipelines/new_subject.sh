@@ -14,7 +14,7 @@
 #     splits=(SPEC...)      test trials of each fold, as --split has them: run:1 run:2 ...
 #     ways=N chance=P       of the identification;  title=TEXT
 #     also() { ...; }       optional: prints NAME,HITS,OF lines of other decoders on the folds in $out, for the table
-# A second call makes what is missing. Ends with OUT/summary.md (identification over all folds with Wilson's 95 % interval) and
+# A second call makes what is missing, and goes on where the first was interrupted. Ends with OUT/summary.md (identification over all folds with Wilson's 95 % interval) and
 # OUT/report.html (the last fold).
 set -euo pipefail
 [ $# = 1 ] || { sed -n '2,20s/^# \{0,1\}//p' "$0"; exit 64; }
@@ -27,10 +27,11 @@ for file in "$models"/{encoder,unet,vae,git}/model.safetensors "$images" ${capti
 done
 [ ${#missing[@]} = 0 ] || { printf 'new_subject: %s is missing\n' "${missing[@]}" >&2; exit 66; }
 mkdir -p "$out"
-step() { echo "new_subject: $1" >&2; }
-once() { local made=$1; shift; [ -e "$made" ] || "$@" -q; }
+say() { echo "new_subject: $1" >&2; }
+step=$(dirname "$0")/step.sh
+once() { local made=$1; shift; [ -e "$made" ] || "$step" "$made" "$@" -q; }  # what was interrupted goes on
 
-step "stimuli and their image tokens"
+say "stimuli and their image tokens"
 once "$out/stimuli.zarr" me2-preprocess stimuli "$images" "$out/stimuli.zarr" --size "$side" ${captions:+--captions "$captions"} > /dev/null
 once "$out/targets.zarr" me2-embed images "$out/stimuli.zarr" "$out/targets.zarr" --model "$models/encoder" ${pretrained:+--vae "$models/vae" --lowlevel-size "$side"}
 if [ -n "$pretrained" ]; then asks=brain array=clip how="me2-embed train --pretrained, me2-eval retrieval"; else asks=tokens array=clip_tokens how="me2-align fit --to tokens, me2-eval retrieval"; fi
@@ -40,11 +41,11 @@ fold=0
 for split in "${splits[@]}"; do
   fold=$((fold + 1))
   at=$out/fold$fold
-  step "fold $fold of ${#splits[@]}: $split held out"
+  say "fold $fold of ${#splits[@]}: $split held out"
   mkdir -p "$at"
   once "$at/subject.zarr" me2-preprocess custom "$at/subject.zarr" "${sources[@]}" --images "$images" --split "$split" "${import[@]}" > /dev/null
   if [ -n "$pretrained" ]; then
-    once "$at/finetuned" me2-embed train "$out/targets.zarr" "$at/finetuned" --subjects "$at/subject.zarr" --pretrained "$pretrained" "${train[@]}" --resume
+    once "$at/finetuned" me2-embed train "$out/targets.zarr" "$at/finetuned" --subjects "$at/subject.zarr" --pretrained "$pretrained" "${train[@]}"
     once "$at/latent.zarr" me2-align apply "$at/subject.zarr" "$at/latent.zarr" --model "$at/finetuned" --split test
     once "$at/brain.zarr" me2-embed brain "$at/latent.zarr" "$at/brain.zarr" --model "$at/finetuned"
     once "$at/tokens.zarr" me2-prior sample "$at/brain.zarr" "$at/tokens.zarr" --model "$at/finetuned" "${prior[@]}"
@@ -55,9 +56,9 @@ for split in "${splits[@]}"; do
   once "$at/recon.zarr" me2-decode unclip "$at/tokens.zarr" "$at/recon.zarr" --model "$models/unet" --vae "$models/vae"
   once "$at/captions.zarr" me2-caption generate "$at/tokens.zarr" "$at/captions.zarr" --model "$models/git"
   once "$at/retrieval.json" me2-eval retrieval "$at/$asks.zarr" --truth "$out/targets.zarr" --brain-array "$array" --truth-array clip_tokens --allow-missing \
-    --ways "$ways" --draws 1 --out "$at/retrieval.json" --per-image "$at/hits.csv" > /dev/null
+    --ways "$ways" --draws 1 --out "$at/retrieval.json" --per-image "$at/hits.csv" --overwrite > /dev/null
   once "$at/scores.json" me2-eval score "$at/recon.zarr" --truth "$out/stimuli.zarr" --metrics pixcorr,ssim --allow-missing --out "$at/scores.json" \
-    --per-image "$at/images.csv" > /dev/null
+    --per-image "$at/images.csv" --overwrite > /dev/null
 done
 
 row() {  # NAME HITS OF
@@ -76,7 +77,7 @@ accuracy=$(row x "$hits" "$of" | awk -F'|' '{ gsub(/^ | $/, "", $3); gsub(/^ | $
   row "$how" "$hits" "$of"
   if declare -F also > /dev/null; then also | while IFS=, read -r name k n; do row "$name" "$k" "$n"; done; fi
 } > "$out/summary.md"
-step "report of the last fold"
+say "report of the last fold"
 me2-eval report "$out/report.html" --scores "$out/fold$fold/retrieval.json" --scores "$out/fold$fold/scores.json" --per-image "$out/fold$fold/images.csv" \
   --truth "$out/stimuli.zarr" --recon "$out/fold$fold/recon.zarr" --captions "$out/fold$fold/captions.zarr" ${captions:+--references "$out/stimuli.zarr"} \
   --brain "$out/fold$fold/$asks.zarr" --brain-array "$array" --targets "$out/targets.zarr" --overwrite -q \

@@ -241,7 +241,7 @@ P
   cat > config << 'C'
 out=own models=tiny images=images side=64 bold=() events=() pretrained=demo/pretrained
 import=(--betas betas.npy --events events.tsv) train=(--epochs 1 --batch-size 12) prior=(--steps 2)
-splits=(share:0.1) ways=4 chance=0.25 title="One subject."
+splits=(share:0.3) ways=4 chance=0.25 title="One subject."
 C
   run -0 "$ROOT/pipelines/new_subject.sh" config
   assert_line --regexp '^\| me2-embed train --pretrained, me2-eval retrieval \| [01]\.[0-9]{3} \|'
@@ -254,6 +254,13 @@ C
   made=$(find own -path '*/fold1/*' -type f -printf '%p %T@\n' | sort)
   run -0 "$ROOT/pipelines/new_subject.sh" config
   assert_equal "$(find own -path '*/fold1/*' -type f -printf '%p %T@\n' | sort)" "$made"
+
+  # What was interrupted goes on: half of the pictures are there.
+  mv own/fold1/recon.zarr first.zarr
+  me2-decode unclip own/fold1/tokens.zarr own/fold1/recon.zarr --model tiny/unet --vae tiny/vae --shard 1/2 -q
+  assert [ -d own/fold1/recon.zarr.partial ]
+  run -0 "$ROOT/pipelines/new_subject.sh" config
+  assert_same_content own/fold1/recon.zarr first.zarr
 
   sed -i 's,pretrained=.*,pretrained=nowhere,; s/out=own/out=other/' config
   run -66 "$ROOT/pipelines/new_subject.sh" config

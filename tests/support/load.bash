@@ -32,6 +32,14 @@ verbs() {
   for tool in $(tools); do "$BUILD/bin/$tool" --help-markdown | sed -n "s/^## \($tool .*\)/\1/p"; done
 }
 
+# The digest of what a store holds, and that two stores hold the same. A store without one is a failure, not equal to another without one.
+content() { me2-preprocess show "$1" --digest | sed -n 's/^ *sha256 //p' | grep -xE '[0-9a-f]{64}' || fail "$1: no digest"; }
+assert_same_content() {
+  local one other
+  one=$(content "$1") && other=$(content "$2") || fail "no digest of $1 or $2"
+  [ "$one" = "$other" ] || fail "$1 and $2 hold different things"
+}
+
 assert_golden() { me2-test-golden close "$@"; }  # fails with the largest difference
 
 skip_without_shared() { [ -e "$SHARED/$1" ] || skip "$1 is not on this machine"; }
