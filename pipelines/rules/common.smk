@@ -69,6 +69,8 @@ def wanted(wildcards):
     """The products asked for; names every missing file before any work."""
     if missing_inputs():
         raise WorkflowError(f"files of this configuration are missing\n{inputs_table()}")
+    if not os.path.exists(os.path.join(BIN, "me2-align")):
+        raise WorkflowError(f"no tools in {BIN}: make -f Makefile.pipeline build makes them, `bin` in the configuration says where they are")
     unknown = [s for s in STAGES if s not in PRODUCTS]
     if unknown:
         raise WorkflowError(f"stages: {unknown} unknown; there are {list(PRODUCTS)}")

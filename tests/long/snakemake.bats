@@ -39,6 +39,9 @@ Y
 }
 
 whole_run() {
+  run snake --configfile tiny.yaml --config bin=nowhere -j 2 -n
+  assert_failure
+  assert_output --partial "$PWD/nowhere: make -f Makefile.pipeline build makes them"
   run -0 snake --configfile tiny.yaml --lint
   run -0 snake --configfile tiny.yaml -j 2 -n
   assert [ ! -e demo/targets.zarr ]
