@@ -14,58 +14,31 @@ import os
 import subprocess
 import sys
 import tempfile
-import types
-import warnings
+
+import mindeye2
 
 if len(sys.argv) != 3 or not os.path.exists(os.path.join(sys.argv[2], "models.py")):
     print("skipped: official_checkpoint.py BUILD REFERENCE, REFERENCE being MindEyeV2/src")
     sys.exit(77)
 build, reference = map(os.path.abspath, sys.argv[1:])
-os.environ["OMP_NUM_THREADS"] = "1"
-warnings.filterwarnings("ignore")
-
-
-class StandIn(types.ModuleType):
-    def __getattr__(self, name):
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return object
-
-
-for name in ("clip", "clip.simple_tokenizer", "utils", "vector_quantize_pytorch", "x_clip", "coca_pytorch", "kornia", "kornia.augmentation", "kornia.filters",
-             "embedding_reader", "webdataset", "resize_right"):
-    sys.modules[name] = StandIn(name)
-sys.modules["transformers"] = None  # diffusers then does without
 try:
     import numpy as np
     import torch
     import zarr
-    import dalle2_pytorch  # noqa: F401
-    sys.modules["dalle2_pytorch.train_configs"] = StandIn("dalle2_pytorch.train_configs")
-    import diffusers.models.vae  # noqa: F401
+    models = mindeye2.models(reference)
 except ImportError as error:
     print("skipped:", error)
     sys.exit(77)
-sys.path.insert(0, reference)
-from models import BrainDiffusionPrior, BrainNetwork, PriorNetwork  # noqa: E402
 
-torch.set_num_threads(1)
 HIDDEN, BLOCKS, TOKENS, WIDTH, DEPTH = 16, 2, 4, 104, 2
 IMAGES = 60
 
 
-class Ridges(torch.nn.Module):
-    def __init__(self, sizes):
-        super().__init__()
-        self.linears = torch.nn.ModuleList([torch.nn.Linear(size, HIDDEN) for size in sizes])
-
-
 def reference_model(voxels, lowlevel):
     model = torch.nn.Module()
-    model.ridge = Ridges(voxels)
-    model.backbone = BrainNetwork(h=HIDDEN, in_dim=HIDDEN, seq_len=1, n_blocks=BLOCKS, clip_size=WIDTH, out_dim=WIDTH * TOKENS, blurry_recon=lowlevel, clip_scale=1)
-    net = PriorNetwork(dim=WIDTH, depth=DEPTH, dim_head=52, heads=WIDTH // 52, causal=False, num_tokens=TOKENS, learned_query_mode="pos_emb")
-    model.diffusion_prior = BrainDiffusionPrior(net=net, image_embed_dim=WIDTH, condition_on_text_encodings=False, timesteps=100, cond_drop_prob=0.2, image_embed_scale=None)
+    model.ridge = mindeye2.ridges(voxels, HIDDEN)
+    model.backbone = models.BrainNetwork(h=HIDDEN, in_dim=HIDDEN, seq_len=1, n_blocks=BLOCKS, clip_size=WIDTH, out_dim=WIDTH * TOKENS, blurry_recon=lowlevel, clip_scale=1)
+    model.diffusion_prior = mindeye2.diffusion_prior(models, WIDTH, DEPTH, 52, WIDTH // 52, TOKENS)
     return model.eval()
 
 
