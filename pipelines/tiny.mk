@@ -1,5 +1,5 @@
 # The tiny models: the architectures of MindEye2 small enough for a laptop (64-pixel scenes), trained by our own tools on rendered
-# scenes. `make -f Makefile.pipeline tiny` makes them anew in out/tiny (an hour and three quarters of one core); those the demo uses lie in
+# scenes. `make -f Makefile.pipeline tiny` makes them anew in out/tiny (three hours of one core); those the demo uses lie in
 # pipelines/tiny/models. docs/tiny.md has the sizes, the losses and what each part reaches.
 TINY_OUT ?= out/tiny
 TINY_SCENES ?= 30000
@@ -9,6 +9,10 @@ TINY_VAE_STEPS ?= 3000
 TINY_VAE_WHOLE_STEPS ?= 3500
 TINY_VAE_FEATURES_STEPS ?= 900
 TINY_UNET_STEPS ?= 6000
+TINY_UNET_SECOND_STEPS ?= 8000
+TINY_UNET_THIRD_STEPS ?= 7000
+TINY_SUBJECT_IMAGES ?= 12000
+TINY_SUBJECT_EPOCHS ?= 20
 TINY_REFINER_STEPS ?= 5000
 TINY_REFINER_SECOND_STEPS ?= 4000
 TINY_REFINER_THIRD_STEPS ?= 6000
@@ -90,10 +94,37 @@ $(TINY_OUT)/captioner/git/model.safetensors: $(TINY_OUT)/caption-targets.zarr/za
 	@mkdir -p $(TINY_OUT)/captioner
 	pipelines/step.sh $(@D) $(BIN)/me2-caption train $(TINY_OUT)/caption-targets.zarr $(tiny_scenes) $(@D) --part git --epochs $(TINY_CAPTIONER_EPOCHS) --batch-size 64 --learning-rate 2e-3 --seed $(TINY_SEED) --stored f2
 
-$(TINY_OUT)/unet/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/unet.json
-	@echo "tiny: the unCLIP U-Net"
+# First on true tokens; then on predicted ones as well, which is what it will be given: of the test images of a simulated subject in whom nothing else is
+# measured (a population of its own seed, no scene of which the demo shows).
+$(TINY_OUT)/unet-first/model.safetensors: $(TINY_OUT)/targets.zarr/zarr.json $(TINY_OUT)/vae-whole/model.safetensors $(tiny_config)/unet.json
+	@echo "tiny: the unCLIP U-Net, on true tokens"
 	pipelines/step.sh $(@D) $(BIN)/me2-decode train $(tiny_scenes) $(@D) --tokens $(TINY_OUT)/targets.zarr --config $(tiny_config)/unet.json --vae $(TINY_OUT)/vae-whole --steps $(TINY_UNET_STEPS) \
-	  --normalise-tokens coded $(tiny_denoise) $(tiny_first) --stored f2
+	  --normalise-tokens coded $(tiny_denoise) $(tiny_first)
+
+tiny_subject := $(TINY_OUT)/subject
+$(tiny_subject)/simulated/stimuli.zarr/zarr.json: | build
+	@echo "tiny: a subject who sees $(TINY_SUBJECT_IMAGES) test images"
+	@mkdir -p $(tiny_subject)
+	pipelines/step.sh $(tiny_subject)/simulated $(BIN)/me2-preprocess simulate $(tiny_subject)/simulated --subjects 1 --sessions 8 --test-images $(TINY_SUBJECT_IMAGES) --seed $(TINY_SEED)
+$(tiny_subject)/targets.zarr/zarr.json: $(tiny_subject)/simulated/stimuli.zarr/zarr.json $(TINY_OUT)/encoder/model.safetensors $(TINY_OUT)/vae/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(tiny_subject)/simulated/stimuli.zarr $(@D) --model $(TINY_OUT)/encoder --vae $(TINY_OUT)/vae --lowlevel-size 64
+$(tiny_subject)/brain/model.safetensors: $(tiny_subject)/targets.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(tiny_subject)/targets.zarr $(@D) --subjects $(tiny_subject)/simulated/subj01.zarr --hidden 256 --prior-depth 2 --prior-dim-head 16 --corrected-mixco \
+	  --batch-size 48 --samples-per-epoch 6000 --epochs $(TINY_SUBJECT_EPOCHS) --max-lr 1e-3 --evaluate-interval 0 --seed $(TINY_SEED)
+$(tiny_subject)/latent.zarr/zarr.json: $(tiny_subject)/brain/model.safetensors
+	pipelines/step.sh $(@D) $(BIN)/me2-align apply $(tiny_subject)/simulated/subj01.zarr $(@D) --subject subj01 --split test --model $(tiny_subject)/brain
+$(tiny_subject)/tokens.zarr/zarr.json: $(tiny_subject)/latent.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-embed brain $(tiny_subject)/latent.zarr $(@D) --model $(tiny_subject)/brain
+$(tiny_subject)/prior.zarr/zarr.json: $(tiny_subject)/tokens.zarr/zarr.json
+	pipelines/step.sh $(@D) $(BIN)/me2-prior sample $(tiny_subject)/tokens.zarr $(@D) --model $(tiny_subject)/brain --steps 4 --draws 8 --mean --guidance 1 --seed $(TINY_SEED)
+
+tiny_predicted = $(BIN)/me2-decode train $(tiny_subject)/simulated/stimuli.zarr $(@D) --vae $(TINY_OUT)/vae --tokens $(tiny_subject)/targets.zarr --tokens $(tiny_subject)/prior.zarr \
+  $(tiny_denoise) --lr 1e-3 --average 0.999
+$(TINY_OUT)/unet-second/model.safetensors: $(TINY_OUT)/unet-first/model.safetensors $(tiny_subject)/prior.zarr/zarr.json
+	@echo "tiny: the unCLIP U-Net, on true and predicted tokens"
+	pipelines/step.sh $(@D) $(tiny_predicted) --model $(TINY_OUT)/unet-first --steps $(TINY_UNET_SECOND_STEPS) --seed $(shell expr $(TINY_SEED) + 1)
+$(TINY_OUT)/unet/model.safetensors: $(TINY_OUT)/unet-second/model.safetensors
+	pipelines/step.sh $(@D) $(tiny_predicted) --model $(TINY_OUT)/unet-second --steps $(TINY_UNET_THIRD_STEPS) --seed $(shell expr $(TINY_SEED) + 2) --stored f2
 
 # Three trainings, each from the average of the one before: what a caption says takes longer to learn than what a picture's tokens say.
 tiny_refine = $(BIN)/me2-decode train $(tiny_scenes) $(@D) --part refiner --text $(TINY_OUT)/encoder --vae $(TINY_OUT)/vae-whole $(tiny_denoise)
