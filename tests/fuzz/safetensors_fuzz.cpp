@@ -16,7 +16,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       const at::Tensor t = entry.load();
       if (t.numel() > 0) total += static_cast<const char*>(t.const_data_ptr())[t.nbytes() - 1];
     }
-    static volatile std::int64_t sink;
+    [[maybe_unused]] static volatile std::int64_t sink;
     sink = total;
   } catch (const me2::Error&) {
   }
