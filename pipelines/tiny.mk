@@ -12,6 +12,7 @@ TINY_UNET_STEPS ?= 6000
 TINY_UNET_SECOND_STEPS ?= 8000
 TINY_UNET_THIRD_STEPS ?= 7000
 TINY_SUBJECT_IMAGES ?= 12000
+TINY_SUBJECT_TRIALS ?= 750
 TINY_SUBJECT_EPOCHS ?= 20
 TINY_REFINER_STEPS ?= 5000
 TINY_REFINER_SECOND_STEPS ?= 4000
@@ -105,12 +106,12 @@ tiny_subject := $(TINY_OUT)/subject
 $(tiny_subject)/simulated/stimuli.zarr/zarr.json: | build
 	@echo "tiny: a subject who sees $(TINY_SUBJECT_IMAGES) test images"
 	@mkdir -p $(tiny_subject)
-	pipelines/step.sh $(tiny_subject)/simulated $(BIN)/me2-preprocess simulate $(tiny_subject)/simulated --subjects 1 --sessions 8 --test-images $(TINY_SUBJECT_IMAGES) --seed $(TINY_SEED)
+	pipelines/step.sh $(tiny_subject)/simulated $(BIN)/me2-preprocess simulate $(tiny_subject)/simulated --subjects 1 --sessions 8 --trials-per-session $(TINY_SUBJECT_TRIALS) --test-images $(TINY_SUBJECT_IMAGES) --seed $(TINY_SEED)
 $(tiny_subject)/targets.zarr/zarr.json: $(tiny_subject)/simulated/stimuli.zarr/zarr.json $(TINY_OUT)/encoder/model.safetensors $(TINY_OUT)/vae/model.safetensors
 	pipelines/step.sh $(@D) $(BIN)/me2-embed images $(tiny_subject)/simulated/stimuli.zarr $(@D) --model $(TINY_OUT)/encoder --vae $(TINY_OUT)/vae --lowlevel-size 64
 $(tiny_subject)/brain/model.safetensors: $(tiny_subject)/targets.zarr/zarr.json
 	pipelines/step.sh $(@D) $(BIN)/me2-embed train $(tiny_subject)/targets.zarr $(@D) --subjects $(tiny_subject)/simulated/subj01.zarr --hidden 256 --prior-depth 2 --prior-dim-head 16 --corrected-mixco \
-	  --batch-size 48 --samples-per-epoch 6000 --epochs $(TINY_SUBJECT_EPOCHS) --max-lr 1e-3 --evaluate-interval 0 --seed $(TINY_SEED)
+	  --batch-size 48 --samples-per-epoch $$((8 * $(TINY_SUBJECT_TRIALS))) --epochs $(TINY_SUBJECT_EPOCHS) --max-lr 1e-3 --evaluate-interval 0 --seed $(TINY_SEED)
 $(tiny_subject)/latent.zarr/zarr.json: $(tiny_subject)/brain/model.safetensors
 	pipelines/step.sh $(@D) $(BIN)/me2-align apply $(tiny_subject)/simulated/subj01.zarr $(@D) --subject subj01 --split test --model $(tiny_subject)/brain
 $(tiny_subject)/tokens.zarr/zarr.json: $(tiny_subject)/latent.zarr/zarr.json
