@@ -188,9 +188,9 @@ unclip_case() {  # tokens.zarr, noise.zarr and $M of the end-to-end golden
   [[ "$stderr" == *"stimulus 9"* ]]
 }
 
-refine_case() {  # tests/golden/sdxl_img2img
+refine_case() {  # tests/golden/sdxl_img2img, with a vocabulary of our own: the reference's is not ours to keep
   M=$(golden sdxl_img2img)
-  V=$(golden clip_tokenizer)/bpe_simple_vocab_16e6.txt.gz
+  V=$ROOT/pipelines/tiny/models/encoder/bpe_simple_vocab.txt
   PROMPT=$(sed -n 's/^ *"prompt": "\(.*\)",$/\1/p' "$M/config.json")
   stage "$M/io.safetensors" recon.zarr --arrays image=in.image
   stage "$M/io.safetensors" noise.zarr --plain --arrays posterior_noise=in.posterior_noise,noise=in.noise
@@ -198,6 +198,8 @@ refine_case() {  # tests/golden/sdxl_img2img
 
 @test "refine: a picture and a caption give the reference's refinement" {
   refine_case
+  V=$(golden clip_tokenizer)/bpe_simple_vocab_16e6.txt.gz
+  [ -e "$V" ] || skip "golden case clip_tokenizer is not on this machine"
   stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "$PROMPT"
   decode refine recon.zarr captions.zarr out.zarr --model "$M" --vocabulary "$V" --noise noise.zarr --float
   assert_golden out.zarr "$M/io.safetensors" --array image_f4 --tensor out.samples --tolerance 0.002

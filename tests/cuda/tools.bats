@@ -76,7 +76,7 @@ unclip_case() {
 
 @test "decode refine" {
   M=$(golden sdxl_img2img)
-  V=$(golden clip_tokenizer)/bpe_simple_vocab_16e6.txt.gz
+  V=$ROOT/pipelines/tiny/models/encoder/bpe_simple_vocab.txt
   stage "$M/io.safetensors" recon.zarr --arrays image=in.image
   stage "$M/io.safetensors" captions.zarr --arrays z=in.noise --caption "a red bus"
   both me2-decode refine recon.zarr captions.zarr OUT --model "$M" --vocabulary "$V" --float
